@@ -1,0 +1,98 @@
+"""Small JSON records with one writer each: written whole or not at all, and never believed blindly.
+
+A record is a JSON object with ``format`` (an int). It is written to a temporary file beside its place and renamed, so a
+reader sees the old one or the new one; a process that dies in between leaves a ``.tmp-*`` file and the old record.
+A record of a newer format is respected, a broken one is set aside with the reason, never overwritten.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import time
+from typing import Any
+
+from nodexfer.errors import DiskFull, HomeFull, NodeDirRemoved, RecordBroken, RecordNewer
+
+#: Nobody's record is larger; a file that is, is not a record.
+LIMIT_BYTES = 64 * 1024 * 1024
+
+Record = dict[str, Any]
+
+
+def write(path: str, record: Record, *, mode: int = 0o600, shared: bool = False) -> None:
+    """Write ``record`` to ``path`` by rename.
+
+    :param shared: the path lies on the shared file system: a full disk is :class:`HomeFull`, not :class:`DiskFull`,
+        and the data are flushed before the rename (another node may read them, this one may die).
+    :raises DiskFull, HomeFull, NodeDirRemoved: nothing was changed.
+    """
+    temporary = f"{os.path.dirname(path)}/.tmp-{os.getpid()}-{time.monotonic_ns()}"
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+        try:
+            data = json.dumps(record, separators=(",", ":")).encode()
+            while data:
+                data = data[os.write(descriptor, data) :]
+            if shared:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.rename(temporary, path)
+    except OSError as error:
+        _forget(temporary)
+        raise _named(error, path, shared) from error
+
+
+def read(path: str, known_format: int) -> Record | None:
+    """The record at ``path``, or None where there is none.
+
+    :raises RecordBroken: it was not a record; it has been renamed to ``<path>.broken-<time>``.
+    :raises RecordNewer: its ``format`` is above ``known_format``; it is left alone.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    with open(descriptor, "rb") as file:
+        text = file.read(LIMIT_BYTES)
+    try:
+        record = json.loads(text)
+        found = record["format"] if isinstance(record, dict) else None
+        if not isinstance(found, int):
+            raise ValueError("it has no format number")
+    except (ValueError, KeyError) as error:
+        raise _set_aside(path, error) from error
+    if found > known_format:
+        raise RecordNewer(
+            f"{path} was written by a newer nodexfer (format {found}, this one knows {known_format}); "
+            "it was left as it is."
+        )
+    return dict(record)
+
+
+def _set_aside(path: str, reason: Exception) -> RecordBroken:
+    aside = f"{path}.broken-{int(time.time())}"
+    os.rename(path, aside)
+    return RecordBroken(
+        f"{path} is not a whole record ({reason}); it was set aside as {aside}, and the next command starts anew.",
+        "nodexfer status",
+    )
+
+
+def _named(error: OSError, path: str, shared: bool) -> Exception:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        directory = os.path.dirname(path)
+        kind = HomeFull if shared else DiskFull
+        return kind(f"No space is left for {path}; nothing was changed.", f"df -h {directory}")
+    if error.errno == errno.ENOENT:
+        return NodeDirRemoved(f"{os.path.dirname(path)} is gone: somebody removed it while it was in use.")
+    return error
+
+
+def _forget(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        pass

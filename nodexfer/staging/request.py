@@ -1,0 +1,120 @@
+"""A request on disk: which file says what, and who alone writes it.
+
+    spool/<job>/<request>/          made whole beside its place, then renamed: it is there with its request.json or not
+      request.json    the command   what is asked
+      batch.json      the desk      the submission it is part of; written before Globus hears of it
+      progress.json   the desk      how it goes, at most twice a second
+      result.json     the desk      the end: moved, with every file, or the error
+      cancel          the command   an empty file: the owner wants it no more
+
+The command that wrote a request does what touches the job's files (links, copies, checks, publishing); the desk only
+speaks to Globus. A request whose owner is dead is cancelled by the desk and removed.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+FORMAT = 1
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """The process that follows the request: the fields of :class:`nodexfer.identity.ProcessId`."""
+
+    pid: int
+    start: int
+    namespace: int
+
+
+class InItem(msgspec.Struct, frozen=True):
+    """One source to bring. It arrives as ``<exchange of root>/<request>/<number>`` and is published by its owner."""
+
+    number: int
+    collection: str
+    path: str
+    root: str
+
+
+class OutItem(msgspec.Struct, frozen=True):
+    """One output to send, already linked as ``<outgoing of root>/<number>``.
+
+    ``path`` is the full destination path, never "into this directory". ``files`` and ``bytes`` count what is there.
+    """
+
+    number: int
+    collection: str
+    path: str
+    root: str
+    is_directory: bool
+    files: int
+    bytes: int
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    format: int = FORMAT
+    id: str
+    job: str
+    owner: Owner
+    direction: Literal["in", "out"]
+    ins: tuple[InItem, ...] = ()
+    outs: tuple[OutItem, ...] = ()
+    overwrite: bool = False
+    merge: bool = False
+    #: Seconds since the epoch; the request, and its Globus task, are over by then.
+    deadline: float
+    created: float
+    #: Whose request it is, and of which service: a desk serves its own identity and service only. '' = any.
+    service: str = ""
+    client: str = ""
+    #: Seconds to wait for a free endpoint of the pool; None = until the deadline.
+    wait_endpoint: float | None = None
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """``state`` in words for people: "waiting for an endpoint", "queued by Globus", "moving"."""
+
+    format: int = FORMAT
+    state: str
+    task: str | None = None
+    bytes_done: int = 0
+    bytes_total: int | None = None
+    files_done: int = 0
+    files_total: int | None = None
+    faults: int = 0
+    #: The newest error event's code, while the task is ACTIVE and failing.
+    trouble: str | None = None
+
+
+class MovedFile(msgspec.Struct, frozen=True):
+    """A file that the service says it moved. ``path`` is relative to the item, '' where the item is a file itself."""
+
+    number: int
+    path: str
+    size: int | None = None
+
+
+class MovedItem(msgspec.Struct, frozen=True):
+    """``local`` is where the item lies in the exchange (in) or lay (out); ``remote`` its other side's final path."""
+
+    number: int
+    is_directory: bool
+    local: str
+    remote: str
+    size: int | None = None
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """The desk's last word. ``error`` is :meth:`nodexfer.errors.NodexferError.as_record` or None."""
+
+    format: int = FORMAT
+    error: dict[str, str | int] | None = None
+    endpoint: str | None = None
+    lease: int | None = None
+    tasks: tuple[str, ...] = ()
+    attempts: int = 1
+    faults: int = 0
+    waited_endpoint: float = 0.0
+    items: tuple[MovedItem, ...] = ()
+    files: tuple[MovedFile, ...] = ()
