@@ -74,6 +74,11 @@ class Process:
     def kill(self) -> None:
         self.signal(_signal.SIGKILL)
 
+    def kill_group(self) -> None:
+        """SIGKILL the whole process group of a child that was started as the leader of one, unless it was waited for."""
+        if self._child.returncode is None:
+            os.killpg(self.pid, _signal.SIGKILL)
+
     def close(self) -> None:
         """Close our ends of its pipes (a child that reads stdin sees its end). It is neither stopped nor waited for."""
         for pipe in (self.stdin, self.stdout, self.stderr):
