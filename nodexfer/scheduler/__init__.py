@@ -1,0 +1,52 @@
+"""The batch system: which job we are, when it ends, and whether another is over.
+
+Each adapter is two kinds of pure function, "which argv" and "what does this text say"; the runner is an argument
+(:func:`nodexfer.procs.run`). A scheduler is asked rarely: thousands of jobs share one.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+
+from nodexfer.scheduler import local, pbs, slurm
+from nodexfer.scheduler.protocol import Job, RunArgv
+
+__all__ = ["Job", "RunArgv", "detect", "end", "is_over"]
+
+
+def detect(environ: Mapping[str, str]) -> Job:
+    """The job that this process belongs to. No process is started.
+
+    ``$NODEXFER_JOB_ID`` wins: who sets it says that this is a job of its own, whatever it runs inside of.
+    """
+    if environ.get("NODEXFER_JOB_ID"):
+        return local.detect(environ)
+    return slurm.detect(environ) or pbs.detect(environ) or local.detect(environ)
+
+
+def end(job: Job, environ: Mapping[str, str], run_argv: RunArgv) -> float | None:
+    """When ``job``, our own, ends: seconds since the epoch, or None where it has no limit or nobody says.
+
+    Starts at most one process, of at most 10 s.
+    """
+    if job.scheduler == "slurm":
+        return slurm.end(job, environ, run_argv, time.time())
+    if job.scheduler == "pbs":
+        return pbs.end(job, run_argv)
+    return local.end(environ, time.time())
+
+
+def is_over(job: Job, run_argv: RunArgv, environ: Mapping[str, str] | None = None) -> bool | None:
+    """True only where the job's own cluster says that this very run is over; False where it runs; None else.
+
+    Not known to a scheduler, not reachable, another cluster, another run of the same job, a node that failed: all None,
+    since processes of that run may live. Starts at most two processes, of at most 10 s each.
+    """
+    environ = os.environ if environ is None else environ
+    if job.scheduler == "slurm":
+        return slurm.is_over(job, environ, run_argv)
+    if job.scheduler == "pbs":
+        return pbs.is_over(job, run_argv)
+    return None

@@ -1,0 +1,50 @@
+"""What the adapters share: the job, and the runner that they are given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+#: Seconds that a scheduler gets for an answer. A busy one is slow for everybody; unknown is a good answer too.
+TIMEOUT = 10.0
+
+
+class Job(NamedTuple):
+    """One run of one scheduler job."""
+
+    #: "slurm", "pbs" or "local".
+    scheduler: str
+    #: Slurm's ClusterName, the PBS server, or the host: numbers are unique within it only.
+    cluster: str
+    id: str
+    #: How often the job had been started before (Slurm); 0 where the environment does not say (PBS, local).
+    run: int
+
+    @property
+    def key(self) -> str:
+        """One text for all of it. For a file name, use :func:`nodexfer.paths.safe_name` on it."""
+        return f"{self.scheduler}-{self.cluster}-{self.id}.{self.run}"
+
+
+class Answer(Protocol):
+    """How a program ended: :class:`nodexfer.procs.Completed`."""
+
+    @property
+    def code(self) -> int: ...
+    @property
+    def out(self) -> str: ...
+
+
+class RunArgv(Protocol):
+    """:func:`nodexfer.procs.run`, or a test's. :raises OSError: not there, or not within ``timeout`` seconds."""
+
+    def __call__(self, argv: Sequence[str], *, timeout: float) -> Answer: ...
+
+
+def ask(run_argv: RunArgv, argv: Sequence[str]) -> str | None:
+    """What ``argv`` prints; None when it is not there, fails, or takes too long: then nothing is known."""
+    try:
+        answer = run_argv(argv, timeout=TIMEOUT)
+    except OSError:
+        return None
+    return answer.out if answer.code == 0 else None

@@ -1,0 +1,111 @@
+"""Slurm. Observed on 22.05.8; facts from sbatch(1) OUTPUT ENVIRONMENT VARIABLES and squeue(1)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from nodexfer.scheduler.protocol import Job, RunArgv, ask
+
+#: squeue(1) JOB STATE CODES: True = no process of the job is left. What is not here is unknown.
+STATES: Mapping[str, bool | None] = {
+    "BOOT_FAIL": True,  # "terminated due to launch failure"
+    "CANCELLED": True,  # shown only after COMPLETING, when every node has confirmed the end of its processes
+    "COMPLETED": True,  # "terminated all processes on all nodes with an exit code of zero"
+    "DEADLINE": True,  # "terminated on deadline"
+    "FAILED": True,
+    "OUT_OF_MEMORY": True,
+    "PREEMPTED": True,  # "terminated due to preemption"
+    "TIMEOUT": True,
+    "NODE_FAIL": None,  # the node does not answer: its processes may live, and wake with the network
+    "COMPLETING": False,  # "some processes on some nodes may still be active"
+    "CONFIGURING": False,
+    "RUNNING": False,
+    "RESIZING": False,
+    "SIGNALING": False,
+    "STAGE_OUT": False,
+    "STOPPED": False,
+    "SUSPENDED": False,  # frozen, and to be woken
+    "PENDING": None,  # requeued: another run
+    "REQUEUED": None,
+    "REVOKED": None,  # a sibling cluster runs it
+}
+
+_LEFT = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)")
+_CLUSTER = re.compile(r"^ClusterName\s*=\s*(\S+)", re.MULTILINE)
+
+
+def detect(environ: Mapping[str, str]) -> Job | None:
+    """``SLURM_JOB_ID`` is of its own for each task of an array; ``SLURM_RESTART_COUNT`` is set only after a requeue."""
+    job = environ.get("SLURM_JOB_ID", "")
+    if not job.isdigit():
+        return None
+    restarts = environ.get("SLURM_RESTART_COUNT", "")
+    cluster = environ.get("SLURM_CLUSTER_NAME") or "unknown"
+    return Job("slurm", cluster, job, int(restarts) if restarts.isdigit() else 0)
+
+
+def end(job: Job, environ: Mapping[str, str], run_argv: RunArgv, now: float) -> float | None:
+    """From ``SLURM_JOB_END_TIME`` (set by newer releases than 22.05), else by asking."""
+    known = environ.get("SLURM_JOB_END_TIME", "")
+    if known.isdigit() and int(known) > 0:
+        return float(known)
+    text = ask(run_argv, left_argv(job))
+    left = parse_left(text or "")
+    return None if left is None else now + left
+
+
+def left_argv(job: Job) -> list[str]:
+    """-h no header; %L "time left for the job to execute in days-hours:minutes:seconds" (squeue(1))."""
+    return ["squeue", "-h", "-j", job.id, "-o", "%L"]
+
+
+def parse_left(text: str) -> float | None:
+    """Seconds left, the least where a heterogeneous job has several lines.
+
+    None for UNLIMITED and NOT_SET, and for INVALID, which Slurm prints both past the limit and above a year
+    (secs2time_str in its source): neither gives a time to plan with.
+    """
+    found = [_LEFT.fullmatch(line.strip()) for line in text.splitlines()]
+    times = [[int(part or 0) for part in match.groups()] for match in found if match]
+    return min((float(((d * 24 + h) * 60 + m) * 60 + s) for d, h, m, s in times), default=None)
+
+
+def is_over(job: Job, environ: Mapping[str, str], run_argv: RunArgv) -> bool | None:
+    if job.cluster == "unknown" or _here(environ, run_argv) != job.cluster:
+        return None
+    return parse_state(ask(run_argv, state_argv(job)) or "", job)
+
+
+def _here(environ: Mapping[str, str], run_argv: RunArgv) -> str | None:
+    """The cluster that squeue asks: known inside a job, asked for on a login node."""
+    if environ.get("SLURM_CLUSTERS"):  # squeue(1): "same as --clusters"; it would ask another one
+        return None
+    return environ.get("SLURM_CLUSTER_NAME") or parse_cluster(ask(run_argv, cluster_argv()) or "")
+
+
+def cluster_argv() -> list[str]:
+    return ["scontrol", "show", "config"]
+
+
+def parse_cluster(text: str) -> str | None:
+    match = _CLUSTER.search(text)
+    return match[1] if match else None
+
+
+def state_argv(job: Job) -> list[str]:
+    """-t all: ended ones too, for MinJobAge (300 s). No field here holds a text of the user's (squeue(1) --Format)."""
+    return ["squeue", "-h", "-j", job.id, "-t", "all", "-O", "JobID:20,State:20,RestartCnt:10"]
+
+
+def parse_state(text: str, job: Job) -> bool | None:
+    """Only lines of this very job count, and only all of them together; a higher restart count is another run."""
+    answers: list[bool | None] = []
+    for line in text.splitlines():
+        fields = line.split()
+        if len(fields) != 3 or fields[0] != job.id or fields[2] != str(job.run):
+            return None
+        answers.append(STATES.get(fields[1]))
+    if not answers or None in answers:
+        return None
+    return all(answers)
