@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from functools import cache
 from typing import NamedTuple
 
 
@@ -12,6 +13,7 @@ def host() -> str:
     return socket.gethostname()
 
 
+@cache
 def boot_id() -> str:
     """Random at every boot (proc(5), ``random/boot_id``): a record of another boot is of dead processes."""
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:

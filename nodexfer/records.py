@@ -20,6 +20,8 @@ LIMIT_BYTES = 64 * 1024 * 1024
 
 Record = dict[str, Any]
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+
 
 def write(path: str, record: Record, *, mode: int = 0o600, shared: bool = False) -> None:
     """Write ``record`` to ``path`` by rename.
@@ -32,7 +34,7 @@ def write(path: str, record: Record, *, mode: int = 0o600, shared: bool = False)
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
         try:
-            data = json.dumps(record, separators=(",", ":")).encode()
+            data = _ENCODER.encode(record).encode()
             while data:
                 data = data[os.write(descriptor, data) :]
             if shared:
@@ -55,15 +57,17 @@ def read(path: str, known_format: int) -> Record | None:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         return None
-    with open(descriptor, "rb") as file:
-        text = file.read(LIMIT_BYTES)
+    try:
+        text = _whole(descriptor)
+    finally:
+        os.close(descriptor)
     try:
         record = json.loads(text)
         found = record["format"] if isinstance(record, dict) else None
         if not isinstance(found, int):
             raise ValueError("it has no format number")
     except (ValueError, KeyError) as error:
-        raise _set_aside(path, error) from error
+        raise set_aside(path, error) from error
     if found > known_format:
         raise RecordNewer(
             f"{path} was written by a newer nodexfer (format {found}, this one knows {known_format}); "
@@ -72,7 +76,16 @@ def read(path: str, known_format: int) -> Record | None:
     return dict(record)
 
 
-def _set_aside(path: str, reason: Exception) -> RecordBroken:
+def _whole(descriptor: int) -> bytes:
+    size = min(os.fstat(descriptor).st_size, LIMIT_BYTES)
+    text = os.read(descriptor, size)
+    while len(text) < size and (more := os.read(descriptor, size - len(text))):
+        text += more
+    return text
+
+
+def set_aside(path: str, reason: Exception) -> RecordBroken:
+    """Rename a record that can not be used to ``<path>.broken-<time>``; the error to raise."""
     aside = f"{path}.broken-{int(time.time())}"
     os.rename(path, aside)
     return RecordBroken(
