@@ -1,9 +1,8 @@
-"""The five jobs: scripts as a user writes them, each a real process in a session of its own, as a scheduler starts it."""
+"""The five jobs: scripts as a user writes them, each started as a scheduler does, in a session of its own."""
 
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping
 
@@ -11,6 +10,7 @@ from nodexfer import procs
 from nodexfer.procs import Process
 from nodexfer.sandbox.demo.site import SHARED, Site
 from nodexfer.sandbox.demo.stage import Stage
+from nodexfer.scheduler import detect
 
 _PROGRAM = '"$NODEXFER_DEMO_PYTHON" -m nodexfer.sandbox.demo.program "$WITNESS"'
 
@@ -63,6 +63,11 @@ class Job:
     @property
     def id(self) -> str:
         return f"demo-{self.number}" if self.attempt < 2 else f"demo-{self.number}-again"
+
+    @property
+    def key(self) -> str:
+        """By what nodexfer knows it."""
+        return detect(self.environment).key
 
     @property
     def witness(self) -> str:

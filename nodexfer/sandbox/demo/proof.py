@@ -11,7 +11,7 @@ from nodexfer.sandbox.demo.site import Site
 
 
 class Proof(NamedTuple):
-    """``files`` and ``bytes`` count what was moved and found right, in and out; ``mismatches`` says each that is not."""
+    """``files`` and ``bytes`` count what was moved, in and out; ``mismatches`` says each file that is not as it was."""
 
     files_in: int
     files_out: int

@@ -9,7 +9,7 @@ from nodexfer.sandbox.demo.watch import read_json
 
 
 class Told(NamedTuple):
-    """``waited`` in seconds, summed over the job's requests; ``tasks`` the Globus tasks in the order of the receipts."""
+    """``waited`` in seconds, summed over the job's requests; ``tasks`` the Globus tasks, in order."""
 
     waited: float
     tasks: tuple[str, ...]

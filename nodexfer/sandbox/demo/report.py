@@ -115,10 +115,11 @@ def _files(count: int, size: int) -> str:
 
 def _sentences(report: Report) -> list[str]:
     record = report.as_record()
-    lines = [
+    lines = []
+    lines.append(
         f"endpoint    {report.endpoints_started} started one after the other, at most "
         f"{report.endpoints_live_max} live at a time, for {len(report.jobs)} jobs and {report.tasks} tasks"
-    ]
+    )
     over = report.takeover
     if over is not None:
         lines.append(
@@ -131,8 +132,8 @@ def _sentences(report: Report) -> list[str]:
     lines += [f"[red]wrong       {_plain(text)}[/]" for text in _wrong(report)[:10]]
     if report.ok:
         lines.append(
-            f"[bold green]proven[/]      {record['files']} files, {record['bytes'] / MIB:.0f} MiB, every byte compared, "
-            f"in {report.seconds:.1f} s"
+            f"[bold green]proven[/]      {record['files']} files, {record['bytes'] / MIB:.0f} MiB, every byte compared, in "
+            f" {report.seconds:.1f} s"
         )
     if report.directory is not None:
         lines.append(f"kept        {report.directory}")

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
 import time
-from typing import Any
 
-from nodexfer import procs
 from nodexfer.clock import Deadline
 from nodexfer.sandbox.demo import leftovers
 from nodexfer.sandbox.demo.jobs import SCRIPTS, Job
 from nodexfer.sandbox.demo.narrate import JobView, Narrator
+from nodexfer.sandbox.demo.offline import Offline, offline
 from nodexfer.sandbox.demo.proof import prove
 from nodexfer.sandbox.demo.receipts import Told, told
 from nodexfer.sandbox.demo.report import Report, Row
 from nodexfer.sandbox.demo.site import MIB, Site, make
-from nodexfer.sandbox.demo.stage import Stage
 from nodexfer.sandbox.demo.watch import Sighting, TakeOver, Watch, moves
-from nodexfer.sandbox.launch import Sandbox
-from nodexfer.scheduler import detect
 
 #: Bytes per second while the job to kill is looked for: slow enough that its transfer can not end before.
 _SLOW = 4 * MIB
@@ -39,7 +34,7 @@ def play(narrator: Narrator, *, keep: bool = False) -> Report:
     directory = tempfile.mkdtemp(prefix="nodexfer-demo-", dir=_temporary())
     try:
         with narrator:
-            report = Play(Stage.at(directory).make(), narrator).whole()
+            report = Play(directory, narrator).whole()
     finally:
         if not keep:
             shutil.rmtree(directory, ignore_errors=True)
@@ -53,68 +48,57 @@ def _temporary() -> str:
 
 
 class Play:
-    def __init__(self, stage: Stage, narrator: Narrator) -> None:
-        self._stage = stage
+    def __init__(self, directory: str, narrator: Narrator) -> None:
+        self._directory = directory
+        self._narrator = narrator
         self._say = narrator.say
-        self._board = narrator.board
         self._problems: list[str] = []
-        self._site: Site = Site(stage.site, {})
         self._jobs: list[Job] = []
-        self._environment: dict[str, str] = {}
-        self._watch = Watch(stage.node_dir)
+        self._numbers: dict[str, int] = {}
         self._take_over: TakeOver | None = None
 
     def whole(self) -> Report:
-        self._site = make(self._stage.site)
-        sizes = self._site.files.values()
-        self._say(
-            f"a site with {len(sizes)} real files, {min(sizes)} bytes to {max(sizes) // MIB} MiB, names that bite"
-        )
-        with Sandbox.start(
-            f"{self._stage.directory}/sandbox", sites={"site": self._stage.site}, allow_root=os.geteuid() == 0
-        ) as box:
-            self._say(f"an offline Globus answers at {box.url}")
-            self._prepare(box)
+        with offline(self._directory, endpoints=0) as user:
+            self._user = user
+            self._stage = user.stage
+            self._watch = Watch(user.stage.node_dir)
+            self._site = self._set_stage(user)
             self._watch.start()
             try:
-                self._five_jobs(box)
+                self._five_jobs()
             finally:
                 for job in self._jobs:
                     job.kill()
                 self._watch.stop()
-            self._wait_until_clean(box)
-            left_leases = self._left_leases()
-            live = self._endpoints(box)
+            self._wait_until_clean()
+            left_leases = leftovers.leases(user.pool())
+            live = self._endpoints()
         return self._report(live, left_leases)
 
-    def _prepare(self, box: Sandbox) -> None:
-        self._environment = self._stage.environment(box.environment, os.environ)
-        self._stage.configure(box.site_id("site"))
+    def _set_stage(self, user: Offline) -> Site:
+        self._say(f"an offline Globus answers at {user.box.url}")
+        site = make(user.stage.site)
+        sizes = site.files.values()
+        self._say(
+            f"its site has {len(sizes)} real files, {min(sizes)} bytes to {max(sizes) // MIB} MiB, names that bite"
+        )
         self._say("$ nodexfer pool create --count 2 --prefix demo", "bold")
-        self._nodexfer("pool", "create", "--count", "2", "--prefix", "demo", "--json")
-
-    def _nodexfer(self, *arguments: str) -> Any:
-        done = procs.run([f"{self._stage.bin}/nodexfer", *arguments], timeout=60.0, environ=self._environment)
-        if done.code != 0:
-            raise RuntimeError(f"nodexfer {' '.join(arguments)} ended with {done.code}: {done.err.strip()}")
-        return json.loads(done.out)
-
-    def _pool(self) -> list[dict[str, Any]]:
-        found = self._nodexfer("pool", "list", "--json")
-        return list(found["endpoints"] if isinstance(found, dict) else found)
+        user.nodexfer("pool", "create", "--count", "2", "--prefix", "demo", "--json")
+        return site
 
     # The jobs -------------------------------------------------------------------------------------------------
 
-    def _five_jobs(self, box: Sandbox) -> None:
-        slow = [box.fault("slow", endpoint=entry["endpoint_id"], bytes_per_second=_SLOW) for entry in self._pool()]
-        self._jobs = [Job(number, self._stage, self._site, self._environment) for number in SCRIPTS]
+    def _five_jobs(self) -> None:
+        box = self._user.box
+        slow = [box.fault("slow", endpoint=entry["endpoint_id"], bytes_per_second=_SLOW) for entry in self._user.pool()]
+        self._jobs = [Job(number, self._stage, self._site, self._user.environment) for number in SCRIPTS]
         self._say("five jobs start, each in a session of its own; they know nothing of each other", "bold")
         for job in self._jobs:
-            job.start()
+            self._start(job)
         victim = self._whose_keeper_leads()
         killed_at = time.monotonic()
         if victim is not None:
-            killed = self._key(victim)
+            killed = victim.key
             victim.kill()
             self._say(f"SIGKILL to job {victim.number}, in the middle of its transfer", "bold red")
         for fault in slow:
@@ -122,9 +106,12 @@ class Play:
         if victim is not None:
             self._see_take_over(killed, killed_at)
             self._say(f"job {victim.number} is submitted again, as its user would", "bold")
-            victim.poll()
-            victim.start()
+            self._start(victim)
         self._until_all_end()
+
+    def _start(self, job: Job) -> None:
+        job.start()
+        self._numbers[job.key] = job.number
 
     def _whose_keeper_leads(self) -> Job | None:
         """The job that leads, at a moment when bytes of its own move and at least two others wait for theirs."""
@@ -144,8 +131,8 @@ class Play:
         return None
 
     def _under_way(self, leader: Job) -> bool:
-        moving = [move for move in moves(self._stage.node_dir, self._key(leader)) if move.task and move.done > 0]
-        others = [job for job in self._jobs if job is not leader and moves(self._stage.node_dir, self._key(job))]
+        moving = [move for move in moves(self._stage.node_dir, leader.key) if move.task and move.done > 0]
+        others = [job for job in self._jobs if job is not leader and moves(self._stage.node_dir, job.key)]
         return bool(moving) and len(others) >= 2
 
     def _see_take_over(self, killed: str, at: float) -> None:
@@ -158,7 +145,7 @@ class Play:
             self._problems.append(f"nobody took over within {_TAKE_OVER_WITHIN:.0f} s")
             return
         self._say(
-            f"job {self._number(self._take_over.by)} leads {self._take_over.leads * 1000:.0f} ms later; "
+            f"job {self._numbers[self._take_over.by]} leads {self._take_over.leads * 1000:.0f} ms later; "
             f"the endpoint is ready again after {self._take_over.ready:.1f} s",
             "bold green",
         )
@@ -187,24 +174,18 @@ class Play:
 
     # What is seen ---------------------------------------------------------------------------------------------
 
-    def _key(self, job: Job) -> str:
-        return detect(job.environment).key
-
     def _job_of(self, seen: Sighting | None) -> Job | None:
-        return next((job for job in self._jobs if seen is not None and self._key(job) == seen.leader), None)
-
-    def _number(self, key: str) -> int:
-        return next((job.number for job in self._jobs if self._key(job) == key), 0)
+        return next((job for job in self._jobs if seen is not None and job.key == seen.leader), None)
 
     def _show(self) -> None:
         leader = self._job_of(self._watch.now)
-        self._board([self._view(job, job is leader) for job in self._jobs])
+        self._narrator.board([self._view(job, job is leader) for job in self._jobs])
 
     def _view(self, job: Job, leads: bool) -> JobView:
         code = job.poll()
         if code is not None:
             return JobView(job.number, False, "done" if code == 0 else f"ended with {code}", 0, 0)
-        under_way = moves(self._stage.node_dir, self._key(job))
+        under_way = moves(self._stage.node_dir, job.key)
         if not under_way:
             return JobView(job.number, leads, "at work", 0, 0)
         return JobView(job.number, leads, under_way[-1].state, under_way[-1].done, under_way[-1].total)
@@ -213,19 +194,16 @@ class Play:
         sessions = [session for job in self._jobs for session in job.sessions]
         return leftovers.processes(self._stage.directory, sessions, box_pids)
 
-    def _left_leases(self) -> list[str]:
-        return leftovers.leases(self._pool())
-
-    def _wait_until_clean(self, box: Sandbox) -> None:
+    def _wait_until_clean(self) -> None:
         """The last keeper gives the lease back and goes: that is its work, and takes it a moment."""
         self._say("all jobs are over; what is left behind?")
         deadline = Deadline(_CLEAN_WITHIN)
-        while self._left_processes(box.pids) and not deadline.passed:
+        while self._left_processes(self._user.box.pids) and not deadline.passed:
             time.sleep(0.05)
 
-    def _endpoints(self, box: Sandbox) -> tuple[int, int]:
+    def _endpoints(self) -> tuple[int, int]:
         """(started, most at a time), as the sandbox's relay saw them connect."""
-        seen = box.admin("/endpoints")
+        seen = self._user.box.admin("/endpoints")
         return int(seen["connects"]), int(seen["live_max"])
 
     def _report(self, live: tuple[int, int], left_leases: list[str]) -> Report:
@@ -237,8 +215,8 @@ class Play:
             takeovers=0 if over is None else 1,
             takeover=over
             and {
-                "killed": self._number(over.killed),
-                "by": self._number(over.by),
+                "killed": self._numbers[over.killed],
+                "by": self._numbers[over.by],
                 "leads_after": round(over.leads, 4),
                 "ready_after": round(over.ready, 3),
             },
@@ -252,7 +230,7 @@ class Play:
 
     def _row(self, job: Job) -> Row:
         proof = prove(self._site, job.number, job.witness)
-        say: Told = told(f"{self._stage.home}/.nodexfer", self._key(job))
+        say: Told = told(f"{self._stage.home}/.nodexfer", job.key)
         return Row(
             job=job.number,
             attempts=job.attempt,

@@ -43,11 +43,12 @@ class Stage(NamedTuple):
         os.chmod(command, 0o700)
         return self
 
-    def configure(self, site_id: str) -> None:
-        """The user's config file: one collection."""
+    def configure(self, collections: Mapping[str, str]) -> None:
+        """The user's config file: the collections, name -> id."""
         os.makedirs(f"{self.home}/.nodexfer", mode=0o700, exist_ok=True)
         with open(f"{self.home}/.nodexfer/config.toml", "w", encoding="utf-8") as file:
-            file.write(f'[collections.site]\nid = "{site_id}"\n')
+            for name, collection in collections.items():
+                file.write(f'[collections.{name}]\nid = "{collection}"\n')
 
     def environment(self, sandbox: Mapping[str, str], inherited: Mapping[str, str]) -> dict[str, str]:
         """What a job of the user gets, its job id aside."""
