@@ -1,1 +1,1 @@
-"""The figures: each measured beside its baseline, in the same run, interleaved. ``python -m benchmarks [--only NAME]``."""
+"""The figures, each beside its baseline of the same run. ``python -m benchmarks [--only NAME]``."""

@@ -1,4 +1,4 @@
-"""``python -m benchmarks [--only NAME]...``: measure, print the table, join build/bench.json; exit 1 where a bar is missed."""
+"""Measure, print the table, join build/bench.json; exit 1 where a bar is missed."""
 
 from __future__ import annotations
 

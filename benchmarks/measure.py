@@ -1,4 +1,4 @@
-"""How things are measured here: interleaved, so that a machine that slows down slows both sides; medians and quantiles."""
+"""How things are measured here: interleaved, so that a machine that slows down slows both sides."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ import atexit, json, os, runpy, sys
 opened = []
 sys.addaudithook(lambda event, arguments: opened.append(str(arguments[0])) if event == "open" else None)
 def tell(before=len(opened)):
-    text = json.dumps({"opened": opened, "modules": sorted({name.partition(".")[0] for name in set(sys.modules) - known})})
-    os.write(int(os.environ["AUDIT_FD"]), text.encode())
+    modules = sorted({name.partition(".")[0] for name in set(sys.modules) - known})
+    os.write(int(os.environ["AUDIT_FD"]), json.dumps({"opened": opened, "modules": modules}).encode())
 atexit.register(tell)
 known = set(sys.modules)
 del sys.argv[0]

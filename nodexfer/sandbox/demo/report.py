@@ -132,7 +132,7 @@ def _sentences(report: Report) -> list[str]:
     lines += [f"[red]wrong       {_plain(text)}[/]" for text in _wrong(report)[:10]]
     if report.ok:
         lines.append(
-            f"[bold green]proven[/]      {record['files']} files, {record['bytes'] / MIB:.0f} MiB, every byte compared, in "
+            f"[bold green]proven[/]      {record['files']} files, {record['bytes'] / MIB:.0f} MiB: every byte compared, in"
             f" {report.seconds:.1f} s"
         )
     if report.directory is not None:
