@@ -1,5 +1,10 @@
 """``python -m nodexfer``: the command without its script."""
 
+from __future__ import annotations
+
+import sys
+
 from nodexfer.cli import main
 
-main()
+if __name__ == "__main__":
+    sys.exit(main())

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import socket
 from functools import cache
 from typing import NamedTuple
 
 
 def host() -> str:
     """The node's name as the kernel has it (``uname -n``)."""
-    return socket.gethostname()
+    return os.uname().nodename
 
 
 @cache

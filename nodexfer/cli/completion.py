@@ -1,0 +1,20 @@
+"""``nodexfer completion``: click's own script for a shell."""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import get_completion_class
+
+from nodexfer.cli import cli
+
+
+@click.command(epilog='\b\nExample, in ~/.bashrc:\n  eval "$(nodexfer completion bash)"')
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the lines that make SHELL complete nodexfer's commands and options.
+
+    bash (4.4 or newer) and zsh eval them; fish sources them: nodexfer completion fish | source
+    """
+    kind = get_completion_class(shell)
+    assert kind is not None
+    click.echo(kind(cli, {}, "nodexfer", "_NODEXFER_COMPLETE").source())
