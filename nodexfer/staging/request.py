@@ -3,7 +3,7 @@
     spool/<job>/<request>/          made whole beside its place, then renamed: it is there with its request.json or not
       request.json    the command   what is asked
       batch.json      the desk      the submission it is part of; written before Globus hears of it
-      progress.json   the desk      how it goes, at most twice a second
+      progress.json   the desk      how it goes, at most a few times a second
       result.json     the desk      the end: moved, with every file, or the error
       cancel          the command   an empty file: the owner wants it no more
 
@@ -29,7 +29,11 @@ class Owner(msgspec.Struct, frozen=True):
 
 
 class InItem(msgspec.Struct, frozen=True):
-    """One source to bring. It arrives as ``<exchange of root>/<request>/<number>`` and is published by its owner."""
+    """One source to bring. It arrives as ``<exchange of root>/<request>/<number>`` and is published by its owner.
+
+    Where the leader has no exchange on ``root`` it arrives in another one, and the owner copies it: the result says
+    where it lies.
+    """
 
     number: int
     collection: str
@@ -40,7 +44,8 @@ class InItem(msgspec.Struct, frozen=True):
 class OutItem(msgspec.Struct, frozen=True):
     """One output to send, already linked as ``<outgoing of root>/<number>``.
 
-    ``path`` is the full destination path, never "into this directory". ``files`` and ``bytes`` count what is there.
+    ``path`` is the full destination path; with ``into`` (one source, no trailing slash) it becomes ``path/into``
+    should the service say that ``path`` is a directory. ``files`` and ``bytes`` count what is there.
     """
 
     number: int
@@ -50,6 +55,7 @@ class OutItem(msgspec.Struct, frozen=True):
     is_directory: bool
     files: int
     bytes: int
+    into: str | None = None
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +76,46 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     client: str = ""
     #: Seconds to wait for a free endpoint of the pool; None = until the deadline.
     wait_endpoint: float | None = None
+    #: Paths of this node that exist for this request alone and may be removed once its owner is dead.
+    litter: tuple[str, ...] = ()
+
+
+class BatchItem(msgspec.Struct, frozen=True):
+    """One item as submitted. ``remote`` is the far side's final path, ``temporary`` what an output is called on its way.
+
+    ``existed``: something was at ``remote`` when it was looked at; allowed by ``overwrite`` or ``merge``.
+    """
+
+    number: int
+    is_directory: bool
+    local: str
+    remote: str
+    size: int | None = None
+    temporary: str = ""
+    existed: bool = False
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """What a new desk needs to go on: with no ``task``, the same submission id is submitted again, which never gives a
+    second task. Requests with the same ``submission_id`` are one task.
+
+    ``publishing``: the task is proven, and outputs are being renamed to their final names.
+    """
+
+    format: int = FORMAT
+    submission_id: str
+    label: str
+    deadline: str
+    collection: str
+    endpoint: str
+    lease: int
+    items: tuple[BatchItem, ...]
+    task: str | None = None
+    #: Tasks of earlier attempts, and how many attempts there have been, this one included.
+    earlier: tuple[str, ...] = ()
+    attempts: int = 1
+    publishing: bool = False
+    waited_endpoint: float = 0.0
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):

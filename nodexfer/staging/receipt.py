@@ -1,0 +1,101 @@
+"""The proof of a request: ``receipts/<yyyy-mm>/<request>.json`` on the shared file system.
+
+It is there from the beginning, with ``state`` "asked": that no receipt can be written is then known before anything is
+moved, and a job that is killed leaves a word of what it was about. "done" is written when everything is proven and in
+place; nothing else ever says so.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from typing import Literal
+
+import msgspec
+
+from nodexfer import records
+from nodexfer.errors import HomeFull, PermissionRefused
+from nodexfer.paths import HomePaths
+
+FORMAT = 1
+
+
+class ReceiptFile(msgspec.Struct, frozen=True):
+    """One file, moved and proven. ``size`` in bytes; ``checksum`` as ``algorithm:hex`` where one is known here.
+
+    (The service compares checksums of both sides of every file, and does not tell them.)
+    """
+
+    source: str
+    destination: str
+    size: int
+    checksum: str | None = None
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """Times are seconds since the epoch, waits are seconds. Sides are ``globus://<uuid>/path`` or a path."""
+
+    format: int = FORMAT
+    id: str
+    state: Literal["asked", "done"] = "asked"
+    direction: Literal["in", "out"]
+    job: str
+    host: str
+    created: float
+    finished: float | None = None
+    endpoint: str | None = None
+    lease: int | None = None
+    tasks: tuple[str, ...] = ()
+    attempts: int = 0
+    faults: int = 0
+    waited_endpoint: float = 0.0
+    bytes: int = 0
+    files: tuple[ReceiptFile, ...] = ()
+    #: Where this receipt is kept; not written into it.
+    path: str = ""
+
+    def as_record(self) -> dict[str, object]:
+        """As JSON: what ``--json`` prints."""
+        record: dict[str, object] = msgspec.to_builtins(self)
+        return record
+
+
+def path_of(paths: HomePaths, request: str, created: float) -> str:
+    return f"{paths.receipts}/{time.strftime('%Y-%m', time.gmtime(created))}/{request}.json"
+
+
+def write(paths: HomePaths, receipt: Receipt) -> Receipt:
+    """Write it, flushed; the same with its ``path``. An earlier state of it is replaced in one step.
+
+    :raises HomeFull, PermissionRefused: it is not there, or as it was before.
+    """
+    path = path_of(paths, receipt.id, receipt.created)
+    record = receipt.as_record()
+    del record["path"]
+    try:
+        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+        records.write(path, record, shared=True)
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        raise PermissionRefused(
+            f"The receipt {path} can not be written: {error.strerror}.", f"ls -ld {paths.home}"
+        ) from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise HomeFull(f"No space is left for the receipt {path}.", f"df -h {paths.home}") from error
+        raise
+    return msgspec.structs.replace(receipt, path=path)
+
+
+def forget(paths: HomePaths, receipt: Receipt) -> None:
+    """Remove the receipt of a request that came to nothing and has told so."""
+    try:
+        os.unlink(path_of(paths, receipt.id, receipt.created))
+    except OSError:
+        pass
+
+
+def read(path: str) -> Receipt | None:
+    """:raises RecordBroken, RecordNewer: see :func:`nodexfer.records.read`."""
+    found = records.read(path, FORMAT)
+    return None if found is None else msgspec.convert({**found, "path": path}, Receipt)
