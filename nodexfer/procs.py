@@ -238,7 +238,7 @@ def signal(process: ProcessId, signum: int) -> bool:
         return False
     try:
         _signal.pidfd_send_signal(descriptor, signum)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):
         return False
     finally:
         os.close(descriptor)
