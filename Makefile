@@ -1,0 +1,83 @@
+# Everything sets itself up: a machine with python3 (3.10 or newer, with venv) and make is enough.
+PYTHON ?= python3
+# Test processes at a time. The tests start many processes of their own.
+JOBS ?= 2
+
+PIP = -m pip --disable-pip-version-check --quiet install
+RUN = .venv/bin/python -m
+PYTEST = $(RUN) pytest -q
+READY = .venv/.ready
+ALL_READY = $(READY) .venv-cli/.ready .venv-sdk3/.ready
+
+# An interpreter that may not keep its bytecode compiles everything at every start: ten times what a command costs.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help demo test test-fast test-slow test-conformance test-root lint bench lock clean distclean
+.DELETE_ON_ERROR:
+
+help:
+	@echo 'make demo              five jobs share one endpoint, on real bytes, without an account'
+	@echo 'make test              everything that needs neither root nor a network (after the set-up)'
+	@echo 'make test-fast         the tests that take seconds'
+	@echo 'make test-slow         whole processes and whole flows'
+	@echo 'make test-conformance  the real globus-sdk 3.65 and 4.x and globus-cli drive the sandbox'
+	@echo 'make test-root         what needs root: namespaces'
+	@echo 'make lint              ruff and mypy'
+	@echo 'make bench             the figures of the README; build/bench.json'
+	@echo 'make lock              write requirements/ anew from what is installed in .venv*'
+	@echo 'make clean, distclean  remove what was built; the environments as well'
+
+demo: $(READY)
+	.venv/bin/nodexfer demo
+
+test: lint test-fast test-slow test-conformance
+
+lint: $(READY)
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+
+test-fast: $(READY)
+	$(PYTEST) -n $(JOBS) -m 'not slow and not conformance and not root'
+
+test-slow: $(READY)
+	$(PYTEST) -n $(JOBS) -m 'slow and not conformance and not root'
+
+test-conformance: $(ALL_READY)
+	$(PYTEST) -n $(JOBS) -m 'conformance and not root'
+
+test-root: $(ALL_READY)
+	@test "$$(id -u)" = 0 || { echo 'make test-root needs root: it makes mount and network namespaces.'; exit 1; }
+	$(PYTEST) -m root
+
+bench: $(ALL_READY)
+	@mkdir -p build
+	.venv/bin/python -m benchmarks
+
+# nodexfer itself is installed from this directory, by a builder that the lock names as well: nothing floats.
+$(READY): requirements/dev.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	.venv/bin/python $(PIP) -r requirements/dev.txt
+	.venv/bin/python $(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+# globus-cli and globus-compute-endpoint want different releases of globus-sdk, and both of its lines are tested.
+.venv-cli/.ready: requirements/globus-cli.txt
+	$(PYTHON) -m venv .venv-cli
+	.venv-cli/bin/python $(PIP) -r $<
+	@touch $@
+
+.venv-sdk3/.ready: requirements/sdk3.txt
+	$(PYTHON) -m venv .venv-sdk3
+	.venv-sdk3/bin/python $(PIP) -r $<
+	@touch $@
+
+lock:
+	$(PYTHON) requirements/lock.py
+
+clean:
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find nodexfer tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf .venv .venv-cli .venv-sdk3
