@@ -25,7 +25,8 @@ class NodexferError(Exception):
     default_next: ClassVar[str] = ""
 
     def __init__(self, message: str, next: str | None = None) -> None:
-        super().__init__(message, next)
+        # By name: OSError, a base of some, would take (message, next) for (errno, strerror).
+        Exception.__init__(self, message)
         self.message = message
         self.next = self.default_next if next is None else next
 
@@ -78,10 +79,6 @@ class HoldUnknown(SetupError):
 
 class DataError(NodexferError, OSError):
     """The data are not as the request says. Nothing was published."""
-
-    # OSError would take (message, next) for (errno, strerror) and swallow the second.
-    def __init__(self, message: str, next: str | None = None) -> None:
-        NodexferError.__init__(self, message, next)
 
 
 class SourceMissing(DataError, FileNotFoundError):
@@ -194,9 +191,6 @@ class SecretExposed(ServiceError):
 class ServiceUnreachable(ServiceError, ConnectionError):
     exit_code = 43
 
-    def __init__(self, message: str, next: str | None = None) -> None:
-        NodexferError.__init__(self, message, next)
-
 
 class ServiceRefused(ServiceError):
     """The service answered with an error that is not one of the above; the message quotes its code."""
@@ -273,9 +267,6 @@ class TransferUnproven(TransferError):
 
 class DeadlinePassed(TransferError, TimeoutError):
     exit_code = 62
-
-    def __init__(self, message: str, next: str | None = None) -> None:
-        NodexferError.__init__(self, message, next)
 
 
 class Interrupted(TransferError):

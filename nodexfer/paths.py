@@ -22,18 +22,30 @@ home      ~/.nodexfer                  0700, on the shared file system
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
-from nodexfer.errors import NodeDirRemoved, NodeDirUnsafe
+from nodexfer.errors import DiskFull, NodeDirRemoved, NodeDirUnsafe
 
 SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 
+#: A file name has 255 bytes (limits.h, NAME_MAX); the rest is for endings such as ``.bell``.
+LONGEST_NAME = 200
+
 
 def safe_name(text: str) -> str:
-    """``text`` as one file name that no shell, glob or GCP path list can misread (``1[3].server`` has brackets)."""
+    """``text`` as one file name that no shell, glob or GCP path list can misread (``1[3].server`` has brackets).
+
+    Different texts have different names, of at most 200 bytes, and no name starts with a dot.
+    """
     name = "".join(c if c in SAFE else f"={ord(c):x}=" for c in text)
-    return name if name.strip(".") else f"=={name}"
+    if len(name) > LONGEST_NAME:
+        import hashlib
+
+        digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:32]
+        name = f"{name[: LONGEST_NAME - 36]}=={digest}"
+    return f"=={name}" if name.startswith(".") or not name else name
 
 
 def private_directory(path: str) -> str:
@@ -41,13 +53,19 @@ def private_directory(path: str) -> str:
 
     :raises NodeDirUnsafe: it is a symbolic link, no directory, somebody else's, or open to others.
     :raises NodeDirRemoved: its parent is gone.
+    :raises DiskFull: there is no room for it.
     """
+    parent = os.path.dirname(path)
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:
         pass
     except FileNotFoundError as error:
-        raise NodeDirRemoved(f"{os.path.dirname(path)} does not exist.", f"mkdir -p {os.path.dirname(path)}") from error
+        raise NodeDirRemoved(f"{parent} does not exist.", f"mkdir -p {parent}") from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(f"No space is left to make {path}.", f"df -h {parent}") from error
+        raise NodeDirUnsafe(f"{path} can not be made: {error.strerror}.", f"ls -ld {parent}") from error
     check_private(path)
     return path
 

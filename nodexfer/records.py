@@ -54,20 +54,23 @@ def read(path: str, known_format: int) -> Record | None:
     :raises RecordNewer: its ``format`` is above ``known_format``; it is left alone.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        # Not blocking: a FIFO in the record's place must not hold us for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # a link or a socket in its place
+            raise set_aside(path, error) from error
+        raise
     try:
-        text = _whole(descriptor)
+        record = json.loads(_whole(descriptor))
+        found = record.get("format") if isinstance(record, dict) else None
+        if type(found) is not int:
+            raise ValueError("it has no format number")
+    except (ValueError, IsADirectoryError, RecursionError) as error:
+        raise set_aside(path, error) from error
     finally:
         os.close(descriptor)
-    try:
-        record = json.loads(text)
-        found = record["format"] if isinstance(record, dict) else None
-        if not isinstance(found, int):
-            raise ValueError("it has no format number")
-    except (ValueError, KeyError) as error:
-        raise set_aside(path, error) from error
     if found > known_format:
         raise RecordNewer(
             f"{path} was written by a newer nodexfer (format {found}, this one knows {known_format}); "
@@ -85,9 +88,15 @@ def _whole(descriptor: int) -> bytes:
 
 
 def set_aside(path: str, reason: Exception) -> RecordBroken:
-    """Rename a record that can not be used to ``<path>.broken-<time>``; the error to raise."""
-    aside = f"{path}.broken-{int(time.time())}"
-    os.rename(path, aside)
+    """Rename a record that can not be used to ``<path>.broken-<time in ns>``; the error to raise.
+
+    Where somebody else has just set it aside, that is enough.
+    """
+    aside = f"{path}.broken-{time.time_ns()}"
+    try:
+        os.rename(path, aside)
+    except FileNotFoundError:
+        pass
     return RecordBroken(
         f"{path} is not a whole record ({reason}); it was set aside as {aside}, and the next command starts anew.",
         "nodexfer status",
