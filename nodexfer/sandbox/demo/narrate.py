@@ -37,7 +37,7 @@ class Narrator:
         self._began = time.monotonic()
         self._live: Live | None = None
 
-    def __enter__(self) -> Narrator:  # noqa: PYI034 typing.Self came with Python 3.11
+    def __enter__(self) -> Narrator:
         if self.console.is_terminal:
             self._live = Live(console=self.console, refresh_per_second=8, transient=True)
             self._live.start()

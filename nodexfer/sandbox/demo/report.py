@@ -88,14 +88,14 @@ def show(report: Report, console: Console) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    table.add_column("job")
+    table.add_column("job", no_wrap=True)
     for name in ("waited", "in", "out"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("verified", no_wrap=True)
     table.add_column("task ids")
     for row in report.jobs:
         table.add_row(
-            f"{row.job}" + (" killed, run again" if row.attempts > 1 else ""),
+            f"{row.job}" + (" killed, again" if row.attempts > 1 else ""),
             f"{row.waited:.1f} s",
             _files(row.files_in, row.bytes_in),
             _files(row.files_out, row.bytes_out),
@@ -131,10 +131,8 @@ def _sentences(report: Report) -> list[str]:
     lines += [f"            [red]{_plain(item)}[/]" for item in left[:10]]
     lines += [f"[red]wrong       {_plain(text)}[/]" for text in _wrong(report)[:10]]
     if report.ok:
-        lines.append(
-            f"[bold green]proven[/]      {record['files']} files, {record['bytes'] / MIB:.0f} MiB: every byte compared, in"
-            f" {report.seconds:.1f} s"
-        )
+        moved = f"{record['files']} files, {record['bytes'] / MIB:.0f} MiB"
+        lines.append(f"[bold green]proven[/]      {moved}: every byte compared, in {report.seconds:.1f} s")
     if report.directory is not None:
         lines.append(f"kept        {report.directory}")
     return lines

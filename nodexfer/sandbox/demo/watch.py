@@ -31,17 +31,18 @@ class TakeOver(NamedTuple):
 
 
 class Watch(threading.Thread):
-    """Looks at endpoint.json every 4 ms (one stat) and keeps every change."""
+    """Looks at endpoint.json (one stat) every ``period`` seconds and keeps every change."""
 
-    def __init__(self, node_dir: str) -> None:
+    def __init__(self, node_dir: str, period: float = 0.004) -> None:
         super().__init__(name="watch", daemon=True)
+        self._period = period
         self.sightings: list[Sighting] = []
         self._path = NodePaths(node_dir).endpoint
         self._over = threading.Event()
         self._seen: tuple[int, int] = (0, 0)
 
     def run(self) -> None:
-        while not self._over.wait(0.004):
+        while not self._over.wait(self._period):
             self._look()
 
     def stop(self) -> None:

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import json
+import pathlib
+
+from benchmarks.figures import Figure, save, table
+
+
+def test_a_bar_is_met_from_the_side_that_it_names() -> None:
+    assert Figure("a", 5.0, "x", 5.0).ok
+    assert not Figure("a", 5.1, "x", 5.0).ok
+    assert Figure("a", 0.1, "x", 0.1, "at least").ok
+    assert not Figure("a", 0.09, "x", 0.1, "at least").ok
+
+
+def test_what_others_wrote_stays_and_what_was_measured_again_is_replaced(tmp_path: pathlib.Path) -> None:
+    path = str(tmp_path / "build" / "bench.json")
+    save([Figure("a", 1.0, "x", 2.0), Figure("b", 1.0, "x", 2.0)], path)
+    save([Figure("b", 3.0, "x", 2.0), Figure("c", 0.0, "s", 1.0)], path)
+    found = json.loads(pathlib.Path(path).read_text())
+    assert {one["name"]: (one["value"], one["ok"]) for one in found} == {
+        "a": (1, True),
+        "b": (3, False),
+        "c": (0, True),
+    }
+    assert all({"name", "value", "unit", "bar", "ok"} <= one.keys() for one in found)
+
+
+def test_a_broken_file_does_not_cost_a_run(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "bench.json"
+    path.write_text("{half")
+    assert len(save([Figure("a", 1.0, "x", 2.0)], str(path))) == 1
+    assert len(json.loads(path.read_text())) == 1
+
+
+def test_the_table_names_what_was_missed() -> None:
+    lines = table([Figure("good", 1.0, "x", 2.0), Figure("bad", 3.0, "x", 2.0, note="3 ms")]).splitlines()
+    assert "MISSED" not in lines[1]
+    assert "MISSED" in lines[2]
+    assert "3 ms" in lines[2]
