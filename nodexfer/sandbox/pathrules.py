@@ -9,7 +9,6 @@ stand-in's programs run with a copy of this file: standard library only.
 
 from __future__ import annotations
 
-import csv
 import os
 import posixpath
 import re
@@ -87,6 +86,8 @@ def from_config(text: str, complain: Callable[[str], None]) -> str:
 
     A line that is none of these is told to ``complain`` and left out.
     """
+    import csv  # only where no option was given, which nodexfer always does
+
     entries = []
     for fields in csv.reader(text.splitlines()):
         if not fields:
@@ -167,9 +168,18 @@ def _pattern(name: str) -> str:
         elif letter == "?":
             result += "[^/]"
         elif letter == "[" and (end := name.find("]", at + 1)) > 0:
-            inside = name[at:end].replace("\\", "\\\\")
-            result += "[^" + inside[1:] + "]" if inside[0] in "!^" else f"[{inside}]"
+            result += _bracket(name[at:end])
             at = end + 1
         else:
             result += re.escape(letter)
     return result
+
+
+def _bracket(inside: str) -> str:
+    no, letters = ("^", inside[1:]) if inside[0] in "!^" else ("", inside)
+    expression = f"[{no}" + re.sub(r"([\\\[\]^&|~])", r"\\\1", letters) + "]"
+    try:
+        re.compile(expression)
+    except re.error:
+        return re.escape(f"[{inside}]")  # nothing between the brackets, or a range the wrong way round
+    return expression

@@ -8,6 +8,7 @@ run with a copy of this file: standard library only.
 from __future__ import annotations
 
 import json
+import os
 import socket
 import struct
 from collections.abc import Iterator
@@ -73,6 +74,22 @@ class Wire:
         try:
             self._socket.sendall(HEADER.pack(DATA, len(block)), socket.MSG_MORE)
             self._socket.sendall(block)
+        except BlockingIOError:
+            raise TimeoutError("the other side takes no more bytes") from None
+
+    def send_file(self, descriptor: int, offset: int, length: int) -> None:
+        """One data frame of a file's bytes, which never come through this process.
+
+        :raises ConnectionAbortedError: the file became shorter meanwhile; the frame can not be finished any more.
+        """
+        try:
+            self._socket.sendall(HEADER.pack(DATA, length), socket.MSG_MORE)
+            while length:
+                sent = os.sendfile(self._socket.fileno(), descriptor, offset, length)
+                if not sent:
+                    raise ConnectionAbortedError("the file became shorter while it was read")
+                offset += sent
+                length -= sent
         except BlockingIOError:
             raise TimeoutError("the other side takes no more bytes") from None
 
