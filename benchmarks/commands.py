@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from benchmarks.figures import Figure
@@ -48,7 +48,7 @@ def _times(stage: Stage, environ: Mapping[str, str]) -> list[Figure]:
         return command(nodexfer("acquire"), cold)
 
     command(nodexfer("acquire"), environ)  # this hold keeps the keeper; each round's own is released by its round
-    what = {
+    what: dict[str, Callable[[], float]] = {
         "python": lambda: command([sys.executable, "-c", "pass"], environ),
         **{name: partial(command, nodexfer(name), environ) for name in COMMANDS},
         "acquire, keeper started by it": acquire_cold,

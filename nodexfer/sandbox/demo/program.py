@@ -22,12 +22,11 @@ def walk(top: str) -> Iterator[str]:
 
 def checksum(path: str) -> str:
     """SHA-256, in hex."""
+    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if sys.version_info >= (3, 11) else _digest(file.read())
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+        while block := file.read(1024 * 1024):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def compute(scratch: str) -> dict[str, dict[str, str]]:

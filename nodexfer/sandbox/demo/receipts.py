@@ -17,12 +17,8 @@ class Told(NamedTuple):
 
 def told(home: str, job: str) -> Told:
     """Read the receipts of ``job`` (its key) below ``home`` (the user's nodexfer directory)."""
-    waited = 0.0
-    tasks: dict[str, None] = {}
-    for where, _, names in sorted(os.walk(f"{home}/receipts")):
-        for name in sorted(names):
-            record = read_json(f"{where}/{name}")
-            if record.get("job") == job:
-                waited += float(record.get("waited_endpoint") or 0.0)
-                tasks.update(dict.fromkeys(record.get("tasks") or ()))
-    return Told(waited, tuple(tasks))
+    paths = [f"{where}/{name}" for where, _, names in os.walk(f"{home}/receipts") for name in names]
+    own = [record for record in map(read_json, paths) if record.get("job") == job]
+    own.sort(key=lambda record: float(record.get("created") or 0.0))
+    tasks = dict.fromkeys(task for record in own for task in record.get("tasks") or ())
+    return Told(sum(float(record.get("waited_endpoint") or 0.0) for record in own), tuple(tasks))

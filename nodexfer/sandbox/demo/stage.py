@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 #: What the jobs must not inherit: the user's own nodexfer and Globus settings, and a scheduler's job that we may be in.
-_NOT_INHERITED = ("NODEXFER_", "GLOBUS_", "PBS_", "SLURM_", "PYTHON", "PARSL_")
+_NOT_INHERITED = ("NODEXFER_", "GLOBUS_", "PBS_", "SLURM_", "PARSL_")
 
 
 class Stage(NamedTuple):
