@@ -1,0 +1,41 @@
+"""Every test starts at home in a directory of its own, and must leave everything as it was."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from tests.support.hygiene import Before, clean_environment, environment
+
+_numbers = itertools.count()
+
+# Machines differ, and are loaded: no deadline for one example. Nothing is kept between runs.
+hypothesis.settings.register_profile("nodexfer", deadline=None, database=None, max_examples=50, print_blob=True)
+hypothesis.settings.load_profile("nodexfer")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The directory of the tests' homes. What wider fixtures start has a home of its own in it, and ends with them."""
+    directory = tmp_path_factory.mktemp("homes")
+    home = directory / "shared"
+    with environment(clean_environment(home)):
+        before = Before(home)
+        yield directory
+        left = before.stop_processes()
+    assert not left, f"fixtures left processes: {left}"
+
+
+@pytest.fixture(autouse=True)
+def clean(homes: Path) -> Iterator[None]:
+    """A home of its own; afterwards signals, environment, directory and processes are as before."""
+    home = homes / str(next(_numbers))
+    with environment(clean_environment(home)):
+        before = Before(home)
+        yield
+        faults = before.faults()
+    assert not faults, "; ".join(faults)

@@ -1,0 +1,55 @@
+"""The watch over the tests: it must see what it is there to see."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nodexfer.identity import ProcessId
+from tests.support import eventually, hygiene
+
+
+def test_a_test_is_at_home_in_a_directory_of_its_own() -> None:
+    assert Path(os.environ["HOME"]).parent.name.startswith("homes")
+    assert os.environ["NODEXFER_NODE_DIR"].startswith(os.environ["HOME"])
+
+
+def test_what_is_changed_is_seen_and_put_back(tmp_path: Path) -> None:
+    before = hygiene.Before(tmp_path)
+    handler, directory = signal.getsignal(signal.SIGUSR1), os.getcwd()
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    os.chdir(tmp_path)
+    os.environ["SOMETHING"] = "1"
+    faults = before.faults()
+    del os.environ["SOMETHING"]
+    assert faults == [
+        "the handler of SIGUSR1 was changed",
+        "the environment variable SOMETHING was changed",
+        "the working directory was changed",
+    ]
+    assert (signal.getsignal(signal.SIGUSR1), os.getcwd()) == (handler, directory)
+
+
+def test_a_process_that_left_its_session_is_seen_and_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hygiene, "GRACE", 0.0)
+    before = hygiene.Before(tmp_path)
+    environ = {**os.environ, "HOME": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", "input()"], env=environ, stdin=-1, start_new_session=True) as child:
+        process = ProcessId.of(child.pid)
+        assert any(str(child.pid) in line for line in eventually(before.stop_processes))
+        eventually(lambda: not process.alive)
+    assert before.stop_processes() == []
+
+
+def test_eventually_returns_what_it_waited_for_and_says_what_is_missing() -> None:
+    answers = iter([None, 0, "there"])
+    assert eventually(lambda: next(answers)) == "there"
+    with pytest.raises(AssertionError, match="not so within 0 s"):
+        eventually(lambda: False, 0)
+    with pytest.raises(FileNotFoundError):
+        eventually(lambda: os.stat("/nowhere"), 0)
