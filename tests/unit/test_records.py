@@ -1,0 +1,130 @@
+"""Records: whole or not at all, a broken one set aside, a newer one respected."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nodexfer import records
+from nodexfer.errors import DiskFull, HomeFull, NodeDirRemoved, RecordBroken, RecordNewer
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)
+
+
+@given(body=st.dictionaries(st.text(), JSON))
+def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, body: dict[str, object]) -> None:
+    path = str(tmp_path_factory.getbasetemp() / "record.json")
+    record = body | {"format": 1}
+    records.write(path, record)
+    assert records.read(path, 1) == record
+
+
+def test_a_record_is_private_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    for shared in (False, True):
+        records.write(str(path), {"format": 1}, shared=shared)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert os.listdir(tmp_path) == ["r.json"]
+
+
+def test_no_record_is_none(tmp_path: Path) -> None:
+    assert records.read(str(tmp_path / "none"), 1) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b'{"format": 1', b"[]", b"{}", b'{"format": "1"}', b'{"format": true}', b'"\xff"', b"[" * 100_000],
+)
+def test_a_broken_record_is_set_aside_with_the_reason(tmp_path: Path, text: bytes) -> None:
+    path = tmp_path / "r.json"
+    path.write_bytes(text)
+    with pytest.raises(RecordBroken, match="it was set aside as"):
+        records.read(str(path), 1)
+    (aside,) = tmp_path.iterdir()
+    assert aside.name.startswith("r.json.broken-")
+    assert aside.read_bytes() == text
+    assert records.read(str(path), 1) is None
+
+
+def test_two_broken_records_in_one_second_are_both_kept(tmp_path: Path) -> None:
+    for _ in range(2):
+        (tmp_path / "r").write_text("x")
+        with pytest.raises(RecordBroken):
+            records.read(str(tmp_path / "r"), 1)
+    assert len(os.listdir(tmp_path)) == 2
+
+
+def make_fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def make_link(path: Path) -> None:
+    path.symlink_to("/etc/passwd")
+
+
+def make_directory(path: Path) -> None:
+    path.mkdir()
+
+
+def make_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(path))
+
+
+@pytest.mark.parametrize("make", [make_fifo, make_link, make_directory, make_socket])
+def test_something_else_in_a_records_place_neither_blocks_nor_is_followed(
+    tmp_path: Path, make: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # a socket's name has at most 107 bytes
+    make(Path("r"))
+    with pytest.raises(RecordBroken):
+        records.read(str(tmp_path / "r"), 1)
+    assert not os.path.lexists(tmp_path / "r")
+
+
+def test_a_newer_record_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    path.write_text('{"format": 2, "unknown": 1}')
+    with pytest.raises(RecordNewer, match=r"format 2, this one knows 1"):
+        records.read(str(path), 1)
+    assert path.read_text() == '{"format": 2, "unknown": 1}'
+
+
+def test_an_unknown_field_is_no_reason_to_refuse(tmp_path: Path) -> None:
+    (tmp_path / "r").write_text('{"format": 1, "of_later": 1}')
+    assert records.read(str(tmp_path / "r"), 1) == {"format": 1, "of_later": 1}
+
+
+@pytest.mark.parametrize(("shared", "kind"), [(False, DiskFull), (True, HomeFull)])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_on_a_full_disk_the_old_record_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: bool, kind: type[Exception], number: int
+) -> None:
+    path = str(tmp_path / "r")
+    records.write(path, {"format": 1, "old": True})
+
+    def full(descriptor: int, data: bytes) -> int:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(kind, match="No space is left"):
+            records.write(path, {"format": 1}, shared=shared)
+    assert records.read(path, 1) == {"format": 1, "old": True}
+    assert os.listdir(tmp_path) == ["r"]
+
+
+def test_a_directory_removed_under_us_is_named(tmp_path: Path) -> None:
+    with pytest.raises(NodeDirRemoved, match="somebody removed it"):
+        records.write(str(tmp_path / "gone" / "r"), {"format": 1})
