@@ -40,17 +40,22 @@ def quantile(values: Sequence[float], share: float) -> float:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
-def command(argv: Sequence[str], environ: Mapping[str, str], *, code: int = 0) -> float:
+def command(argv: Sequence[str], environ: Mapping[str, str]) -> float:
     """Seconds that a whole process takes, from its start to its end.
 
-    :raises RuntimeError: it did not end with ``code``; a figure of a command that fails is worth nothing.
+    :raises RuntimeError: it did not end with 0; a figure of a command that fails is worth nothing.
     """
+    return command_output(argv, environ)[0]
+
+
+def command_output(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[float, str]:
+    """As :func:`command`, with what it printed on stdout."""
     began = time.perf_counter()
     done = subprocess.run(argv, env=dict(environ), capture_output=True, text=True, check=False, timeout=120)
     taken = time.perf_counter() - began
-    if done.returncode != code:
+    if done.returncode != 0:
         raise RuntimeError(f"{' '.join(argv)} ended with {done.returncode}: {done.stderr.strip()}")
-    return taken
+    return taken, done.stdout
 
 
 def files_opened(argv: Sequence[str], environ: Mapping[str, str], scratch: str) -> tuple[int, str]:
