@@ -1,0 +1,45 @@
+"""Switches: what is not known of the real service, and how fast the sandbox goes about things.
+
+A default follows the documentation of Globus where it says something. The rest is a guess that a user of the sandbox
+may turn round, to see that a script holds either way.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Switches(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """All can be changed while the server runs (``nodexfer sandbox fault set switch NAME=VALUE``)."""
+
+    #: Seconds between an error of a task and its next try, and so at most until it resumes on an endpoint that is back.
+    #: Globus documents the retry, not the interval.
+    resume_seconds: float = 1.0
+    #: Seconds that a stand-in needs from its start until it is connected.
+    connect_seconds: float = 0.0
+    #: Seconds until a stand-in that lost its connection tries again, and between the reports that ``-status`` waits for
+    #: (the real one: 5 and 5).
+    reconnect_seconds: float = 5.0
+    report_seconds: float = 5.0
+    #: Whether a task that names an offline GCP is refused at its submission. Globus is believed to accept it.
+    refuse_offline: bool = False
+    #: Whether GCP to GCP needs no subscription on either side. Documented: it needs one.
+    p2p_without_subscription: bool = False
+    #: HTTP status of an accepted submission.
+    submit_status: int = 202
+    #: Whether the endpoint document goes on showing a setup key that has been used.
+    show_used_key: bool = False
+    #: Lifetime of an access token, seconds.
+    token_seconds: float = 172800.0
+    #: Requests to Transfer per user and second, metered over ten seconds (documented second-hand: 20). 0: no limit.
+    requests_per_second: float = 20.0
+    #: Tasks of each type that run at once for one user (documented: 3).
+    active_tasks: int = 3
+    #: Tasks of one user that are not over (documented second-hand: 100).
+    pending_tasks: int = 100
+    #: Endpoints that one identity may own (documented second-hand: 1000).
+    owned_endpoints: int = 1000
+    #: Files that one task moves at a time (its STARTED event calls it concurrency).
+    concurrency: int = 4
+    #: Seconds between two PROGRESS events, and between two error events that say the same.
+    event_seconds: float = 10.0
