@@ -1,0 +1,184 @@
+"""The frame of the command line: nothing imported early, every error a sentence, an exit code and a next command."""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+import subprocess
+import sys
+import types
+from collections.abc import Callable
+
+import click
+import pytest
+
+from nodexfer import __version__
+from nodexfer.cli import COMMANDS, Target, cli, main
+from nodexfer.errors import SourceMissing
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """Make ``nodexfer probe [--json]`` do something."""
+
+    def install(body: Callable[[], object]) -> None:
+        module = types.ModuleType("nodexfer.cli.probe")
+
+        @click.command()
+        @click.option("--json", "as_json", is_flag=True)
+        @click.argument("rest", nargs=-1)
+        def probe(as_json: bool, rest: tuple[str, ...]) -> object:
+            return body()
+
+        module.probe = probe  # type: ignore[attr-defined]  # a module made for this test
+        monkeypatch.setitem(sys.modules, "nodexfer.cli.probe", module)
+        monkeypatch.setitem(COMMANDS, "probe", Target("probe", "probe", "For tests."))
+
+    return install
+
+
+def fail(error: BaseException) -> Callable[[], object]:
+    def body() -> object:
+        raise error
+
+    return body
+
+
+def test_help_lists_every_command_and_imports_none(capsys: pytest.CaptureFixture[str]) -> None:
+    code = "import sys; from nodexfer.cli import main; main(['--help']); print(*sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not [name for name in found.stdout.split() if name.startswith("nodexfer.cli.")]
+    for name, target in COMMANDS.items():
+        assert f"  {name} " in found.stdout
+        assert target.summary in found.stdout
+    assert max(map(len, found.stdout.partition("Example")[0].splitlines())) <= 80
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"nodexfer {__version__}\n"
+
+
+def test_a_commands_result_is_its_exit_code(command: Callable[..., None]) -> None:
+    for result, code in ((None, 0), (0, 0), (7, 7), ("text", 0)):
+        command(lambda result=result: result)
+        assert main(["probe"]) == code
+
+
+@pytest.mark.parametrize("arguments", [["nosuch"], ["probe", "--nosuch"], ["--nosuch"], []])
+def test_a_command_line_that_makes_no_sense_ends_with_2_and_the_help_to_type(
+    command: Callable[..., None], capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    command(lambda: None)
+    assert main(arguments) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "Usage: nodexfer" in told.err
+
+
+def test_an_error_is_a_sentence_and_the_next_command(
+    command: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(fail(SourceMissing("There is no /x.", "globus ls /")))
+    assert main(["probe"]) == 20
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("", "nodexfer: There is no /x.\nNext: globus ls /\n")
+
+
+def test_an_error_is_also_a_record_where_json_is_wanted(
+    command: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(fail(SourceMissing("There is no /x.", "")))
+    assert main(["probe", "--json"]) == 20
+    told = capsys.readouterr()
+    assert json.loads(told.out)["error"] == "SourceMissing"
+    assert told.err == "nodexfer: There is no /x.\n"
+    assert main(["probe", "--", "--json"]) == 20
+    assert capsys.readouterr().out == "", "--json after -- is another program's"
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_a_traceback_reaches_a_user_with_debug_only(
+    command: Callable[..., None], capsys: pytest.CaptureFixture[str], debug: bool
+) -> None:
+    command(fail(ZeroDivisionError("division by zero")))
+    assert main(["--debug", "probe"] if debug else ["probe"]) == 1
+    err = capsys.readouterr().err
+    assert ("Traceback" in err) is debug
+    assert "This should not have happened (ZeroDivisionError: division by zero)." in err
+    assert "Next: nodexfer --debug" in err
+
+
+def test_the_environment_can_ask_for_tracebacks(
+    command: Callable[..., None], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NODEXFER_DEBUG", "1")
+    command(fail(SourceMissing("Gone.")))
+    assert main(["probe"]) == 20
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [
+        (OSError(errno.ENOSPC, "No space", "/tmp/x"), 52, "No space is left for /tmp/x."),
+        (ModuleNotFoundError("No", name="flask.app"), 1, "pip install 'nodexfer[sandbox]'"),
+        (ModuleNotFoundError("No", name="msgspec"), 1, "pip install 'nodexfer'"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (click.BadParameter("no such thing"), 2, "no such thing"),
+    ],
+)
+def test_what_is_not_ours_is_given_words_too(
+    command: Callable[..., None],
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    code: int,
+    says: str,
+) -> None:
+    command(fail(error))
+    assert main(["probe"]) == code
+    assert says in capsys.readouterr().err
+
+
+def test_an_exit_of_the_command_itself_is_kept(command: Callable[..., None]) -> None:
+    command(fail(SystemExit(5)))
+    with pytest.raises(SystemExit) as caught:
+        main(["probe"])
+    assert caught.value.code == 5
+
+
+def test_no_colour_reaches_a_file(command: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+    command(fail(SourceMissing("Gone.")))
+    main(["probe"])
+    assert "\x1b" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_printed_for_each_shell(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", shell]) == 0
+    assert "_NODEXFER_COMPLETE" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+def test_bash_accepts_the_completion_and_completes_a_command() -> None:
+    python = sys.executable
+    script = (
+        f'eval "$({python} -m nodexfer completion bash)"\n'
+        f"COMP_WORDS=(nodexfer stage-) COMP_CWORD=1 _NODEXFER_COMPLETE=bash_complete {python} -m nodexfer\n"
+        "complete -p nodexfer\n"
+    )
+    found = subprocess.run(["bash", "-eu", "-c", script], capture_output=True, text=True, check=False)
+    assert found.stderr == ""
+    assert "_nodexfer_completion" in found.stdout
+
+
+def test_python_m_nodexfer_is_the_command() -> None:
+    found = subprocess.run([sys.executable, "-m", "nodexfer", "nosuch"], capture_output=True, text=True, check=False)
+    assert found.returncode == 2
+    assert "No such command 'nosuch'" in found.stderr
+
+
+def test_the_group_is_no_trap_for_an_unknown_name() -> None:
+    with click.Context(cli) as context:
+        assert cli.get_command(context, "nosuch") is None
