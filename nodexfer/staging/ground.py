@@ -77,7 +77,7 @@ def refuse_destination(path: str, *, overwrite: bool, merge: bool) -> None:
 
 
 def refuse_full(directory: str, needed: int, what: Sequence[str] = ()) -> None:
-    """:raises DiskFull: ``needed`` bytes are more than an ordinary user has left on the file system of ``directory``."""
+    """:raises DiskFull: ``needed`` bytes are more than the file system of ``directory`` has left for ordinary users."""
     if needed <= 0:
         return
     found = os.statvfs(nearest(directory))

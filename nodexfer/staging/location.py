@@ -1,7 +1,7 @@
 """What a user types for SRC and DEST: ``name:/path``, ``globus://<uuid>/path``, or a path on this node.
 
-Nothing is decoded and nothing is expanded: ``%20`` is three characters, and ``*`` is a file of that name. A path on this
-node that reads like a collection is written with its directory: ``./name:/path``.
+Nothing is decoded and nothing is expanded: ``%20`` is three characters, and ``*`` is a file of that name. A path on
+this node that reads like a collection is written with its directory: ``./name:/path``.
 """
 
 from __future__ import annotations

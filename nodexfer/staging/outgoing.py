@@ -1,7 +1,9 @@
 """Outputs gathered for sending: hard links where possible, copies else, so that GCP sees them and nothing beside them.
 
-All outputs are looked at before the first is linked. A symbolic link to a file is sent as that file; one to a directory,
-or to nothing, and anything that is neither file nor directory, is refused: what arrived could not be told from a mistake.
+All outputs are looked at before the first is linked. A symbolic link to a file is sent as that file; one to a
+directory, or to nothing, and anything that is neither file nor directory, is refused: what arrived could not be told
+from a mistake. A file that is written to on its way is noticed by the desk (``Request.fingerprint``), before anything
+gets its final name.
 
 Dying in here leaves ``outgoing/<request>`` without a request, which the next cleaning of this place removes.
 """
@@ -15,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from nodexfer.config import Config
-from nodexfer.errors import NodexferError, OutputMissing, PermissionRefused, SourceUnsupported, TransferUnproven
+from nodexfer.errors import NodexferError, OutputMissing, PermissionRefused, SourceUnsupported
 from nodexfer.paths import RootPaths
 from nodexfer.staging import copying, ground
 from nodexfer.staging.plan import Send
@@ -29,7 +31,6 @@ class Seen(NamedTuple):
     path: str
     source: str
     size: int
-    modified_ns: int
 
 
 class Output(NamedTuple):
@@ -97,7 +98,7 @@ def _seen(number: int, source: str, path: str) -> Seen:
         raise SourceUnsupported(f"{source} is {kind}, which is not moved; nothing was sent.", f"ls -l {_above(source)}")
     if not os.access(source, os.R_OK):
         raise PermissionRefused(f"{source} can not be read; nothing was sent.", f"ls -l {shlex.quote(source)}")
-    return Seen(number, path, source, found.st_size, found.st_mtime_ns)
+    return Seen(number, path, source, found.st_size)
 
 
 def _above(path: str) -> str:
@@ -105,8 +106,8 @@ def _above(path: str) -> str:
 
 
 def directories(outputs: Sequence[Output], request: str, config: Config) -> list[str]:
-    """Where :func:`gather` puts things."""
-    roots = dict.fromkeys(output.root for output in outputs)
+    """Where :func:`gather` puts things, roots sorted."""
+    roots = sorted({output.root for output in outputs})
     return [RootPaths.of(root, config.node_dir).outgoing(request) for root in roots]
 
 
@@ -161,23 +162,3 @@ def _refuse_full(output: Output, directory: str) -> None:
     device = os.stat(directory).st_dev
     copied = [seen for seen in output.files if os.stat(seen.source).st_dev != device]
     ground.refuse_full(directory, sum(seen.size for seen in copied), [seen.source for seen in copied])
-
-
-def refuse_changed(outputs: Sequence[Output]) -> None:
-    """See that no output was written to while it was being sent: a hard link shows what happens to the file.
-
-    :raises TransferUnproven: one was; what arrived may be a mixture.
-    """
-    for output in outputs:
-        for seen in output.files:
-            try:
-                now = os.stat(seen.source)
-                same = (now.st_size, now.st_mtime_ns) == (seen.size, seen.modified_ns)
-            except FileNotFoundError:
-                same = True  # removed meanwhile: the link was sent whole
-            if not same:
-                raise TransferUnproven(
-                    f"{seen.source} was written to while it was being sent; what arrived may be a mixture of both. "
-                    "Send it again when the program is done with it.",
-                    "",
-                )

@@ -1,4 +1,4 @@
-"""What goes where, by the rules of cp, and every refusal that needs no transfer: decided in milliseconds, before any byte.
+"""What goes where, by the rules of cp, and what two things can not be at once: decided before any byte moves.
 
 A destination that ends in ``/``, or is a directory, or has several sources, is gone into; else it is the thing itself.
 An exact plan (``run``, manifests) goes into a directory only where a slash says so.

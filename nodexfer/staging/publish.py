@@ -17,7 +17,7 @@ from nodexfer.staging import copying, ground
 
 
 class Publication(NamedTuple):
-    """One item: where it lies now, and what it becomes. ``near`` is its name beside the destination, if it needs one."""
+    """One item: where it lies, what it becomes, and ``near``: its name beside the destination, if it needs one."""
 
     local: str
     destination: str

@@ -8,7 +8,8 @@
       cancel          the command   an empty file: the owner wants it no more
 
 The command that wrote a request does what touches the job's files (links, copies, checks, publishing); the desk only
-speaks to Globus. A request whose owner is dead is cancelled by the desk and removed.
+speaks to Globus. A request is of one direction and one collection. One that is cancelled, or whose owner is dead, stays
+until nothing moves for it any more; then the desk removes it.
 """
 
 from __future__ import annotations
@@ -76,14 +77,17 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     client: str = ""
     #: Seconds to wait for a free endpoint of the pool; None = until the deadline.
     wait_endpoint: float | None = None
+    #: Of the outputs as they were gathered (:func:`nodexfer.staging.exchange.fingerprint`, roots sorted).
+    fingerprint: str = ""
     #: Paths of this node that exist for this request alone and may be removed once its owner is dead.
     litter: tuple[str, ...] = ()
 
 
 class BatchItem(msgspec.Struct, frozen=True):
-    """One item as submitted. ``remote`` is the far side's final path, ``temporary`` what an output is called on its way.
+    """One item as submitted. ``remote`` is the far side's final path.
 
-    ``existed``: something was at ``remote`` when it was looked at; allowed by ``overwrite`` or ``merge``.
+    ``temporary`` is what an output is called on its way. ``existed``: something was at ``remote`` when it was looked
+    at, which ``overwrite`` or ``merge`` allowed.
     """
 
     number: int

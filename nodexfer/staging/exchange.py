@@ -1,0 +1,132 @@
+"""The exchanges: the only directories that GCP sees, ``<exchange>/<request>/<number>``, and what moves in and out.
+
+The lease's number is part of every path here: a task of an earlier lease can not touch the files of a later one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+
+from nodexfer.errors import DiskFull, EndpointFailed, NodeDirRemoved, TransferFailed
+from nodexfer.paths import RootPaths
+from nodexfer.staging import ground
+from nodexfer.staging.request import BatchItem, Request
+
+
+def places(
+    request: Request, items: Sequence[BatchItem], exchanges: Mapping[str, str], node_dir: str
+) -> list[BatchItem]:
+    """``items`` with ``local`` settled.
+
+    :raises EndpointFailed: an output lies on a root that this leader does not serve.
+    """
+    roots = {item.number: item.root for item in request.ins} | {item.number: item.root for item in request.outs}
+    found = []
+    for item in items:
+        root = roots[item.number]
+        if root not in exchanges and request.direction == "out":
+            raise EndpointFailed(
+                f"The endpoint of this node serves {', '.join(exchanges)}, and not {root}; nothing was moved.",
+                "nodexfer status",
+            )
+        directory = exchanges.get(root) or _common(exchanges, node_dir)
+        found.append(_at(item, f"{directory}/{request.id}/{item.number}"))
+    return found
+
+
+def _common(exchanges: Mapping[str, str], node_dir: str) -> str:
+    """The exchange that every leader has: the one in the node_dir."""
+    inside = [path for path in exchanges.values() if path.startswith(f"{node_dir}/")]
+    return (inside or list(exchanges.values()))[0]
+
+
+def _at(item: BatchItem, local: str) -> BatchItem:
+    return BatchItem(item.number, item.is_directory, local, item.remote, item.size, item.temporary, item.existed)
+
+
+def prepare(request: Request, items: Sequence[BatchItem], exchanges: Mapping[str, str], node_dir: str) -> None:
+    """Make room for what comes, or move in what goes: one rename a root. Again does no harm.
+
+    :raises DiskFull: what comes can not fit.
+    :raises TransferFailed: what was gathered for sending is gone.
+    """
+    if request.direction == "in":
+        for directory in {os.path.dirname(item.local) for item in items}:
+            _fresh(directory)
+            needed = sum(item.size or 0 for item in items if os.path.dirname(item.local) == directory)
+            ground.refuse_full(directory, needed, [item.remote for item in items])
+        return
+    for root in {item.root for item in request.outs}:
+        _move_in(RootPaths.of(root, node_dir), request.id, exchanges[root])
+
+
+def _fresh(directory: str) -> None:
+    """An empty directory: what a failed attempt left there is not taken for what arrives now."""
+    shutil.rmtree(directory, ignore_errors=True)
+    try:
+        os.mkdir(directory, 0o700)
+    except FileNotFoundError as error:
+        raise NodeDirRemoved(
+            f"{os.path.dirname(directory)} is gone: somebody removed it while it was in use."
+        ) from error
+    except OSError as error:
+        raise DiskFull(
+            f"{directory} can not be made: {error.strerror}.", f"df -h {os.path.dirname(directory)}"
+        ) from error
+
+
+def _move_in(place: RootPaths, request: str, exchange: str) -> None:
+    target = f"{exchange}/{request}"
+    if os.path.isdir(target):
+        return
+    for source in (place.outgoing(request), *_of_earlier_leases(place, request)):
+        try:
+            os.rename(source, target)
+        except FileNotFoundError:
+            continue
+        return
+    raise TransferFailed(f"What {request} gathered for sending is gone from {place.base}; nothing was moved.")
+
+
+def _of_earlier_leases(place: RootPaths, request: str) -> Iterable[str]:
+    top = f"{place.base}/exchange"
+    return (f"{top}/{lease}/{request}" for lease in os.listdir(top))
+
+
+def fingerprint(directories: Iterable[str]) -> str:
+    """Of names, sizes and times of all files below: a hard link shows when its file is written to."""
+    digest = hashlib.blake2b(digest_size=16)
+    for top in directories:
+        for where, below, names in os.walk(top):
+            below.sort()
+            for name in sorted(names):
+                found = os.lstat(os.path.join(where, name))
+                line = f"{os.path.relpath(where, top)}\0{name}\0{found.st_size}\0{found.st_mtime_ns}\n"
+                digest.update(line.encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def clear(paths: Iterable[str]) -> None:
+    """Remove a request's directories. Only when nothing writes there any more."""
+    for path in paths:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def strangers(exchanges: Iterable[str], known: set[str]) -> list[str]:
+    """Directories of requests that nobody knows any more: their commands died after the end."""
+    found: list[str] = []
+    for exchange in exchanges:
+        try:
+            names = os.listdir(exchange)
+        except OSError:
+            continue
+        found.extend(f"{exchange}/{name}" for name in names if is_request(name) and name not in known)
+    return found
+
+
+def is_request(name: str) -> bool:
+    """Whether ``name`` is of the form that :func:`nodexfer.staging.spool.new_id` gives."""
+    return len(name) == 17 and name[0] == "r" and all(c in "0123456789abcdef" for c in name[1:])

@@ -1,0 +1,132 @@
+"""The desk's eye on the spool: which requests there are, which are wanted no more, and how each ends."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from nodexfer.clock import utc
+from nodexfer.config import Config
+from nodexfer.errors import DeadlinePassed, NodexferError, RecordNewer
+from nodexfer.identity import ProcessId
+from nodexfer.node import clean, rubbish
+from nodexfer.staging import spool
+from nodexfer.staging.cases import Case
+from nodexfer.staging.request import Progress, Request, Result
+
+#: Seconds between two progress records of a request.
+_PROGRESS_SECONDS = 0.25
+
+
+class Intake:
+    """Finds cases and closes them. No call to the service is made here."""
+
+    def __init__(self, config: Config, service: str, client: str) -> None:
+        self._config = config
+        self._service = service.rstrip("/")
+        self._client = client
+        self.cases: dict[str, Case] = {}
+        self._ignored: set[str] = set()
+        self._told: dict[str, tuple[float, Progress]] = {}
+
+    def scan(self) -> list[Case]:
+        """The new ones. One that can not be read gets that as its answer; one of a newer format is left alone."""
+        present = spool.directories(self._config.node_paths.spool)
+        self._ignored.intersection_update(present)
+        new = []
+        for directory in present:
+            if directory not in self.cases and directory not in self._ignored:
+                case = self._open(directory)
+                if case is None:
+                    self._ignored.add(directory)
+                else:
+                    self.cases[directory] = case
+                    new.append(case)
+        return new
+
+    def _open(self, directory: str) -> Case | None:
+        if os.path.exists(f"{directory}/{spool.RESULT}"):
+            return None
+        try:
+            request = spool.request(directory)
+            if request is None or not self._serves(request):
+                return None
+            return Case(directory, request, spool.batch(directory))
+        except RecordNewer:
+            return None
+        except NodexferError as error:
+            _answer(directory, Result(error=error.as_record()))
+            return None
+        except OSError:  # it went while we looked
+            return None
+
+    def _serves(self, request: Request) -> bool:
+        service_fits = not request.service or request.service.rstrip("/") == self._service
+        return service_fits and request.client in ("", self._client)
+
+    def leaving(self) -> None:
+        """Mark those that are wanted no more, have lost their owner, or are out of time."""
+        now = time.time()
+        for case in self.cases.values():
+            if not case.leaving:
+                case_ends, error = _reason(case, now)
+                if case_ends:
+                    case.leave(error)
+
+    def tell(self, case: Case, progress: Progress) -> None:
+        """Write how it goes, if that is new, a few times a second at most."""
+        at, last = self._told.get(case.id, (0.0, None))
+        now = time.monotonic()
+        if progress == last or (now - at < _PROGRESS_SECONDS and last is not None and progress.state == last.state):
+            return
+        self._told[case.id] = (now, progress)
+        try:
+            spool.write(case.directory, spool.PROGRESS, progress)
+        except (NodexferError, OSError):  # no room, or gone: what matters is the result
+            pass
+
+    def close(self, case: Case, result: Result | None) -> None:
+        """Its last word; a request that nobody asks for any more is removed with all that exists for its sake."""
+        self.cases.pop(case.directory, None)
+        self._told.pop(case.id, None)
+        if result is not None and os.path.isdir(case.directory):
+            _answer(case.directory, result)
+        elif not _answered(case):
+            hidden = rubbish.hide(case.directory, self._config.node_dir)
+            outgoing = [base.outgoing(case.id) for base in clean.bases(self._config)]
+            rubbish.bury(hidden or case.directory, outgoing)
+        self._ignored.add(case.directory)
+
+    def known(self) -> set[str]:
+        """The ids of all requests that are in the spool, over or not."""
+        return {os.path.basename(directory) for directory in spool.directories(self._config.node_paths.spool)}
+
+
+def _reason(case: Case, now: float) -> tuple[bool, NodexferError | None]:
+    """Whether it ends, and the error to say so with: None where nobody would read it."""
+    request = case.request
+    if _answered(case) or spool.is_cancelled(case.directory) or not _owner_lives(case):
+        return True, None
+    if now < request.deadline:
+        return False, None
+    return True, DeadlinePassed(
+        f"The request {request.id} was not done by its deadline, {utc(request.deadline)}; nothing was published.",
+        "nodexfer status",
+    )
+
+
+def _answered(case: Case) -> bool:
+    """The leader has said that it can not be served; whoever asked reads that, and removes it."""
+    return os.path.exists(f"{case.directory}/{spool.RESULT}") and _owner_lives(case)
+
+
+def _owner_lives(case: Case) -> bool:
+    owner = case.request.owner
+    return os.path.isdir(case.directory) and ProcessId(owner.pid, owner.start, owner.namespace).alive
+
+
+def _answer(directory: str, result: Result) -> None:
+    try:
+        spool.write(directory, spool.RESULT, result)
+    except (NodexferError, OSError):  # gone: nobody asks. No room: its owner runs into its deadline
+        pass

@@ -1,0 +1,151 @@
+"""Looking at the far side before anything moves: Globus itself would try a missing file for a day.
+
+Every function makes HTTP calls, one or a few for each path; several paths of one directory are seen in one listing.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections import defaultdict
+from collections.abc import Iterable
+
+from nodexfer.errors import DestinationExists, PermissionRefused, ServiceRefused, SourceMissing, SourceUnsupported
+from nodexfer.globus.protocol import Entry, Globus
+from nodexfer.staging.request import BatchItem, InItem, OutItem, Request
+
+#: From so many paths of one directory on, it is listed once instead.
+_LIST_FROM = 5
+
+
+def many(globus: Globus, collection: str, paths: Iterable[str]) -> dict[str, Entry | None]:
+    """What is at each path; None where nothing is."""
+    by_parent: dict[str, list[str]] = defaultdict(list)
+    for path in dict.fromkeys(paths):
+        by_parent[posixpath.dirname(path)].append(path)
+    found: dict[str, Entry | None] = {}
+    for parent, together in by_parent.items():
+        listed = _list(globus, collection, parent) if len(together) >= _LIST_FROM else None
+        for path in together:
+            entry = listed.get(posixpath.basename(path)) if listed is not None else None
+            known = listed is not None and (entry is None or entry.type in ("file", "dir"))
+            found[path] = entry if known else one(globus, collection, path)
+    return found
+
+
+def one(globus: Globus, collection: str, path: str) -> Entry | None:
+    """What is at ``path``; None for nothing."""
+    try:
+        return globus.stat(collection, path)
+    except SourceMissing:
+        return None
+
+
+def _list(globus: Globus, collection: str, directory: str) -> dict[str, Entry] | None:
+    """By name; {} where there is no such directory, None where only a stat can tell."""
+    try:
+        return {entry.name: entry for entry in globus.ls(collection, directory)}
+    except SourceMissing:
+        return {}
+    except (ServiceRefused, PermissionRefused):  # no directory, or one that may be entered and not listed
+        return None
+
+
+def sources(globus: Globus, items: Iterable[InItem]) -> list[BatchItem]:
+    """What is to be brought, with kind and size; ``local`` is not settled yet.
+
+    :raises SourceMissing, PermissionRefused, SourceUnsupported: for the first that can not be brought.
+    """
+    found: dict[tuple[str, str], Entry | None] = {}
+    by_collection: dict[str, list[str]] = defaultdict(list)
+    for item in items:
+        by_collection[item.collection].append(item.path)
+    for collection, paths in by_collection.items():
+        for path, entry in many(globus, collection, paths).items():
+            found[collection, path] = entry
+    return [_source(item, found[item.collection, item.path]) for item in items]
+
+
+def _source(item: InItem, entry: Entry | None) -> BatchItem:
+    if entry is None:
+        directory = posixpath.dirname(item.path)
+        raise SourceMissing(
+            f"{item.path} does not exist on collection {item.collection}; nothing was moved.",
+            f"globus ls '{item.collection}:{directory}'",
+        )
+    if entry.type not in ("file", "dir"):
+        raise SourceUnsupported(f"{item.path} is neither a file nor a directory; nothing was moved.", "")
+    is_directory = entry.type == "dir"
+    return BatchItem(item.number, is_directory, "", item.path, None if is_directory else entry.size)
+
+
+def destinations(globus: Globus, request: Request) -> list[BatchItem]:
+    """Where each output goes, settled; ``local`` is not settled yet. Missing directories above are made.
+
+    :raises DestinationExists: something is there, and the request does not say that it may be.
+    :raises PermissionRefused: the service says that we may not look, or not make the directories.
+    """
+    items = request.outs
+    seen = {
+        (collection, path): entry
+        for collection in {item.collection for item in items}
+        for path, entry in many(globus, collection, [o.path for o in items if o.collection == collection]).items()
+    }
+    found = []
+    for item in items:
+        path, entry = item.path, seen[item.collection, item.path]
+        if item.into is not None and entry is not None and entry.type == "dir":
+            path = f"{item.path.rstrip('/')}/{item.into}"
+            entry = one(globus, item.collection, path)
+        _refuse_existing(item, path, entry, request)
+        found.append(
+            BatchItem(
+                number=item.number,
+                is_directory=item.is_directory,
+                local="",
+                remote=path,
+                size=item.bytes,
+                temporary=temporary(path, request.id, item.number),
+                existed=entry is not None,
+            )
+        )
+    _make_directories(globus, {(o.collection, posixpath.dirname(b.remote)) for o, b in zip(items, found, strict=True)})
+    return found
+
+
+def temporary(path: str, request: str, number: int) -> str:
+    """What an output is called until it is proven: beside its destination, hidden, of bounded length."""
+    return f"{posixpath.dirname(path).rstrip('/')}/.nodexfer-{request}-{number}"
+
+
+def _refuse_existing(item: OutItem, path: str, entry: Entry | None, request: Request) -> None:
+    if entry is None or request.overwrite:
+        return
+    is_directory = entry.type == "dir"
+    if request.merge and is_directory and item.is_directory:
+        return
+    flag = "--merge or --overwrite" if is_directory and item.is_directory else "--overwrite"
+    raise DestinationExists(
+        f"{path} exists already on collection {item.collection}; nothing was moved. Give {flag}, or another name.", ""
+    )
+
+
+def _make_directories(globus: Globus, directories: Iterable[tuple[str, str]]) -> None:
+    done: set[tuple[str, str]] = set()
+    for collection, directory in directories:
+        _make(globus, collection, directory, done)
+
+
+def _make(globus: Globus, collection: str, directory: str, done: set[tuple[str, str]]) -> None:
+    if (collection, directory) in done or directory in ("", "/", "/~"):
+        return
+    done.add((collection, directory))
+    entry = one(globus, collection, directory)
+    if entry is not None:
+        if entry.type == "file":
+            raise DestinationExists(f"{directory} is a file on collection {collection}; nothing was moved.", "")
+        return
+    _make(globus, collection, posixpath.dirname(directory), done)
+    try:
+        globus.mkdir(collection, directory)
+    except DestinationExists:  # somebody else made it meanwhile
+        pass
