@@ -1,0 +1,210 @@
+"""choose: ours first, then what is free, the oldest waiter first; nobody alive is robbed."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nodexfer.clock import Deadline
+from nodexfer.config import Config
+from nodexfer.errors import PoolEntryBroken, PoolExhausted
+from nodexfer.pool import lease as leases
+from nodexfer.pool.ask import Ask, Inquiry
+from nodexfer.pool.choose import acquire
+from nodexfer.pool.lease import Lease, Me
+from nodexfer.pool.waiting import Queue
+from tests.unit.pool.support import ID, ME, add_entry, config
+
+OTHER = ME._replace(host="node2", boot="boot-2", place="place-2", job="18")
+NOBODY = Ask(lambda endpoint: None, lambda lease: None)
+
+
+class Enough(Exception):
+    """The wait was seen."""
+
+
+def at_once(config: Config, me: Me = ME, ask: Ask = NOBODY) -> Lease:
+    return acquire(config, me, Deadline(0), lambda text: None, ask)
+
+
+def give_to(directory: Path, me: Me, number: int = 1, duration: float = 300.0) -> Lease:
+    found = leases.take(str(directory), number, me, f"{ID}1", duration)
+    assert found is not None
+    return found
+
+
+def test_a_free_endpoint_is_taken_with_the_next_number(tmp_path: Path) -> None:
+    directory = add_entry(tmp_path, "node-1")
+    first = at_once(config(tmp_path))
+    leases.give_back(first)
+    second = at_once(config(tmp_path), OTHER)
+    assert (first.number, second.number, second.directory, second.duration) == (1, 2, str(directory), 300.0)
+    assert second.endpoint_id == f"{ID}1"
+
+
+def test_what_this_place_had_last_comes_first(tmp_path: Path) -> None:
+    for number in range(1, 8):
+        add_entry(tmp_path, f"node-{number}", number)
+    leases.give_back(give_to(tmp_path / "pool/default/node-5", ME))
+    assert at_once(config(tmp_path)).entry == "node-5"
+
+
+def test_an_unfinished_lease_of_this_place_is_continued_and_a_second_one_given_back(tmp_path: Path) -> None:
+    first, second = add_entry(tmp_path, "node-1"), add_entry(tmp_path, "node-2", 2)
+    give_to(first, ME._replace(job="3"), 4)
+    give_to(second, ME, 6)
+    found = at_once(config(tmp_path))
+    assert (found.entry, found.number, found.job) == ("node-1", 4, ME.job)
+    other = leases.top(str(second))
+    assert other is not None
+    assert other.released
+
+
+def test_an_unfinished_lease_of_this_place_that_is_old_goes_on_under_the_next_number(tmp_path: Path) -> None:
+    mine = give_to(add_entry(tmp_path, "node-1"), ME, 4)
+    os.utime(mine.path, (1, 1))
+    assert at_once(config(tmp_path)).number == 5
+
+
+def test_an_exhausted_pool_says_who_holds_what(tmp_path: Path) -> None:
+    give_to(add_entry(tmp_path, "node-1"), OTHER)
+    with pytest.raises(PoolExhausted, match=r"node-1 is held by job 18 on node2") as caught:
+        at_once(config(tmp_path))
+    assert caught.value.next == "nodexfer pool list"
+
+
+def test_a_waiter_is_told_whom_it_waits_for_and_can_leave(tmp_path: Path) -> None:
+    give_to(add_entry(tmp_path, "node-1"), OTHER)
+    heard = []
+
+    def leave(text: str) -> None:
+        heard.append(text)
+        raise Enough
+
+    with pytest.raises(Enough):
+        acquire(config(tmp_path), ME, Deadline(60), leave, NOBODY)
+    assert heard == ["waiting for an endpoint of the pool default: node-1 is held by job 18 on node2"]
+    assert os.listdir(tmp_path / "pool/default/waiting") == []
+
+
+def test_a_waiter_gets_what_is_given_back(tmp_path: Path) -> None:
+    theirs = give_to(add_entry(tmp_path, "node-1"), OTHER)
+    found = acquire(config(tmp_path), ME, Deadline(60), lambda text: leases.give_back(theirs), NOBODY, lambda _: None)
+    assert found.number == 2
+
+
+def test_the_older_waiter_is_served_first(tmp_path: Path) -> None:
+    add_entry(tmp_path, "node-1")
+    pool = str(tmp_path / "pool/default")
+    with Queue(pool, OTHER) as older:
+        older.join()
+        with pytest.raises(PoolExhausted, match="others wait longer"):
+            at_once(config(tmp_path))
+    assert at_once(config(tmp_path)).number == 1
+
+
+def test_a_waiter_that_was_not_seen_for_long_is_passed_over_and_removed(tmp_path: Path) -> None:
+    add_entry(tmp_path, "node-1")
+    waiting = tmp_path / "pool/default/waiting"
+    with Queue(str(waiting.parent), OTHER) as older:
+        older.join()
+        (file,) = waiting.iterdir()
+        os.utime(file, (1, 1))
+        assert at_once(config(tmp_path)).number == 1
+        assert list(waiting.iterdir()) == []
+
+
+def test_broken_entries_are_passed_over_and_named_when_there_is_nothing_else(tmp_path: Path) -> None:
+    add_entry(tmp_path, "node-1").joinpath("record.json").unlink()
+    with pytest.raises(PoolEntryBroken, match="node-1 is broken"):
+        at_once(config(tmp_path))
+    add_entry(tmp_path, "node-2", 2)
+    assert at_once(config(tmp_path)).entry == "node-2"
+
+
+def neighbour(tmp_path: Path, place: str) -> Path:
+    node_dir = tmp_path / "neighbour"
+    node_dir.mkdir(mode=0o700)
+    (node_dir / "place").write_text(json.dumps({"format": 1, "id": place}))
+    return node_dir
+
+
+def test_a_dead_neighbour_on_this_node_is_known_by_its_free_locks(tmp_path: Path) -> None:
+    node_dir = neighbour(tmp_path, "place-3")
+    give_to(add_entry(tmp_path, "node-1"), ME._replace(place="place-3", node_dir=str(node_dir)))
+    lock = os.open(node_dir, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    with pytest.raises(PoolExhausted):
+        at_once(config(tmp_path))
+    os.close(lock)
+    (node_dir / "guard.lock").touch()
+    guard = os.open(node_dir / "guard.lock", os.O_RDWR)
+    fcntl.flock(guard, fcntl.LOCK_EX)
+    with pytest.raises(PoolExhausted):
+        at_once(config(tmp_path))
+    os.close(guard)
+    assert at_once(config(tmp_path)).number == 2
+
+
+def test_a_neighbour_behind_another_tmp_is_not_judged_by_our_files(tmp_path: Path) -> None:
+    node_dir = neighbour(tmp_path, "some other place")
+    give_to(add_entry(tmp_path, "node-1"), ME._replace(place="place-3", node_dir=str(node_dir)))
+    with pytest.raises(PoolExhausted):
+        at_once(config(tmp_path))
+
+
+def in_time(tmp_path: Path, ask: Ask, seconds: float, me: Me = ME) -> Lease:
+    return acquire(config(tmp_path), me, Deadline(seconds), lambda text: None, ask, lambda _: time.sleep(0.01))
+
+
+@pytest.mark.parametrize("answer", [True, None])
+def test_a_silent_owner_whose_endpoint_may_be_connected_keeps_it(tmp_path: Path, answer: bool | None) -> None:
+    give_to(add_entry(tmp_path, "node-1"), OTHER, duration=0.1)
+    with pytest.raises(PoolExhausted):
+        in_time(tmp_path, Ask(lambda endpoint: answer, lambda lease: None, quiet=0.1), 0.6)
+
+
+def test_a_silent_owner_loses_what_the_service_calls_not_connected(tmp_path: Path) -> None:
+    give_to(add_entry(tmp_path, "node-1"), OTHER, duration=0.1)
+    asked: list[str] = []
+
+    def connected(endpoint: str) -> bool:
+        asked.append(endpoint)
+        return False
+
+    found = in_time(tmp_path, Ask(connected, lambda lease: None, quiet=0.2), 10)
+    assert found.number == 2
+    assert set(asked) == {f"{ID}1"}
+    assert len(asked) > 1
+
+
+def test_the_scheduler_is_asked_only_after_a_silence_and_its_yes_frees(tmp_path: Path) -> None:
+    give_to(add_entry(tmp_path, "node-1"), OTHER, duration=0.6)
+    asked: list[tuple[str, int]] = []
+
+    def over(lease: Lease) -> bool:
+        asked.append((lease.job, lease.run))
+        return True
+
+    assert in_time(tmp_path, Ask(lambda endpoint: None, over), 10).number == 2
+    assert asked == [("18", 0)]
+
+
+def counting(answers: list[Lease]) -> Callable[[Lease], None]:
+    return answers.append
+
+
+def test_the_scheduler_is_asked_three_times_at_most_and_never_about_another_cluster() -> None:
+    asked: list[Lease] = []
+    inquiry = Inquiry(ME, Ask(lambda endpoint: None, counting(asked)))
+    lease = Lease(4, ID, "node-1", "/pool/node-1", *OTHER, 300.0, 0.0, False)
+    for second in range(0, 100_000, 10):
+        inquiry.run_over(lease, float(second))
+        inquiry.run_over(lease._replace(cluster="beta", number=5), float(second))
+    assert asked == [lease] * 3
