@@ -16,6 +16,7 @@ What a death leaves: before the rename the old record, after it the new one; the
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from nodexfer.errors import NodeDirRemoved
 from nodexfer.identity import ProcessId, boot_id, pid_namespace
 from nodexfer.node import locks
 from nodexfer.paths import NodePaths, check_private, private_directory
+from nodexfer.scheduler.protocol import Job
 
 FORMAT = 1
 
@@ -98,6 +100,11 @@ class Table:
         for hold in dead:
             self.drop(hold.id)
         return dead
+
+    def forget(self, path: str) -> None:
+        """Remove the registry at ``path`` instead of writing it: nobody holds."""
+        os.unlink(path)
+        self.changed = False
 
     def check(self) -> None:
         """:raises KeyError, TypeError, ValueError: a hold that is none, whoever wrote it."""
@@ -180,6 +187,39 @@ def lives(hold: Hold, keeper: Callable[[str], bool]) -> bool:
 def lives_at(paths: NodePaths) -> Callable[[Hold], bool]:
     """:func:`lives` for the holds of this place, within a transaction."""
     return lambda hold: lives(hold, lambda job: keeper_lives(paths, job))
+
+
+class Keeper(NamedTuple):
+    """What a keeper says of itself in ``keepers/<job>``. Whether it lives is said by its lock alone."""
+
+    boot: str
+    process: ProcessId
+    #: The script of the command that started it.
+    script: ProcessId
+    job: Job
+    since: float
+
+
+def write_keeper(descriptor: int, keeper: Keeper) -> None:
+    """Written in place: a rename would lose the lock. A reader takes what is not whole for nothing."""
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, json.dumps(keeper._asdict()).encode(), 0)
+
+
+def read_keeper(path: str) -> Keeper | None:
+    """What is written in ``keepers/<job>``; None where nothing can be read (yet)."""
+    try:
+        with open(path, "rb") as file:
+            record = json.loads(file.read(65536))
+        return Keeper(
+            record["boot"],
+            ProcessId(*record["process"]),
+            ProcessId(*record["script"]),
+            Job(*record["job"]),
+            record["since"],
+        )
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
 
 
 def _hold(hold_id: str, record: dict[str, Any]) -> Hold:

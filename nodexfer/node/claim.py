@@ -1,0 +1,129 @@
+"""What the leader has on the shared file system and on this node's disks for one lease: taken, prepared, given back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from nodexfer import identity
+from nodexfer.clock import Deadline
+from nodexfer.config import Config
+from nodexfer.errors import NodeError, NodexferError, PoolMissing
+from nodexfer.gcp import configdir
+from nodexfer.gcp.guard import now
+from nodexfer.node import clean, place
+from nodexfer.node.log import say
+from nodexfer.paths import RootPaths, private_directory
+from nodexfer.pool import choose, entries
+from nodexfer.pool import lease as leases
+from nodexfer.scheduler import Job
+
+#: A pool may be exhausted for days; who waits has a deadline of its own (:mod:`nodexfer.node.work`).
+FOREVER = 365 * 86400.0
+
+
+class Claim(NamedTuple):
+    """One lease of this place. ``began``: when the step that made it ours began (:func:`nodexfer.gcp.guard.now`)."""
+
+    lease: leases.Lease
+    began: float
+
+
+class Prepared(NamedTuple):
+    """``working`` is the config directory that GCP runs with; ``exchanges`` is root -> directory."""
+
+    working: str
+    exchanges: dict[str, str]
+
+
+def who(config: Config, job: Job) -> leases.Me:
+    return leases.Me(
+        job.scheduler,
+        job.cluster,
+        identity.host(),
+        identity.boot_id(),
+        place.settle(config.node_paths),
+        config.node_dir,
+        job.id,
+        job.run,
+    )
+
+
+def take(config: Config, job: Job, on_wait: Callable[[str], None], sleep: Callable[[float], object]) -> Claim:
+    """Continue the place's lease, or take one, waiting as long as ``on_wait`` and ``sleep`` raise nothing.
+
+    :raises PoolMissing, PoolEntryBroken, HomeFull: see :func:`nodexfer.pool.choose.acquire`.
+    """
+    began = [now()]
+
+    def pause(seconds: float) -> None:
+        sleep(seconds)
+        began[0] = now()
+
+    lease = choose.acquire(config, who(config, job), Deadline(FOREVER), on_wait, sleep=pause)
+    return Claim(lease, began[0])
+
+
+def prepare(config: Config, lease: leases.Lease) -> Prepared:
+    """The working copy of the entry's config directory, and the exchange on each root; what other leases left goes.
+
+    A copy that a leader of this lease left is used again: the credentials in it may be newer than the pool's.
+
+    :raises PoolEntryBroken, DiskFull, NodeDirUnsafe, NodeDirRemoved: GCP can not be started.
+    """
+    paths = config.node_paths
+    working = paths.gcp_config(lease.place)
+    if _endpoint_of(working) != lease.endpoint_id:
+        configdir.check_out(f"{lease.directory}/config", working)
+    exchanges: dict[str, str] = {}
+    for root in config.roots:
+        base = RootPaths.of(root, config.node_dir)
+        try:
+            exchanges[root] = base.make(lease.number).exchange(lease.number)
+            private_directory(f"{exchanges[root]}/jobs")
+        except NodeError as error:
+            # A job's own TMPDIR may be gone or full; the root of the node_dir must not be.
+            if base.base == config.node_dir:
+                raise
+            exchanges.pop(root, None)
+            say(f"no exchange on {root}: {error}")
+    clean.old_exchanges(config, lease.number).remove()
+    return Prepared(working, exchanges)
+
+
+def _endpoint_of(working: str) -> str | None:
+    try:
+        return configdir.endpoint_id(working)
+    except NodexferError:
+        return None
+
+
+def save_credentials(config: Config, lease: leases.Lease) -> None:
+    """Bring back what GCP changed in its config directory, while the lease is ours. A failure is only logged."""
+    working = config.node_paths.gcp_config(lease.place)
+    try:
+        configdir.check_in(working, f"{lease.directory}/config")
+    except (NodexferError, OSError) as error:
+        say(f"credentials of {lease.entry} were not brought back: {error}")
+
+
+def give_back(config: Config, lease: leases.Lease) -> None:
+    """With GCP ended: the working copy and the exchanges go, and the endpoint is free for others.
+
+    :raises HomeFull: it is still held, and will be found by the next leader here.
+    """
+    save_credentials(config, lease)
+    clean.exchange(config, lease.number)
+    leases.give_back(lease)
+    configdir.remove(config.node_paths.gcp_config(lease.place))
+
+
+def left_here(config: Config) -> list[leases.Lease]:
+    """The leases of this place that an earlier leader did not give back."""
+    me = (identity.boot_id(), identity.host(), place.known(config.node_paths))
+    try:
+        pool = entries.read_pool(config.home_paths, config.pool)
+    except PoolMissing:
+        return []
+    tops = [leases.top(entry.directory) for entry in pool]
+    return [top for top in tops if top is not None and not top.released and (top.boot, top.host, top.place) == me]

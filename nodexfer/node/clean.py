@@ -1,0 +1,177 @@
+"""What jobs leave behind, and taking it away: each job's own at its end, a dead job's by the next who looks.
+
+Dead is what is proven dead: no live hold in the registry, and the lock of its keeper free. Both are looked at under the
+registry's lock, and what is to go is renamed out of sight under it, so that a job of the same key that starts at this
+moment finds nothing of it. Removing comes after the lock.
+
+When the last job has gone, what stays at the place is: the node_dir, its lock files, the place's id if a lease could
+not be given back, and logs that have something to say.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import NamedTuple
+
+from nodexfer.config import Config
+from nodexfer.identity import boot_id
+from nodexfer.node import locks, registry, rubbish
+from nodexfer.node.registry import Table, lives_at
+from nodexfer.paths import RootPaths, safe_name
+
+#: A log says why something failed; after a week nobody asks.
+LOG_SECONDS = 7 * 86400.0
+
+
+class Gone(NamedTuple):
+    """What has been taken out of sight and is to be removed: (hidden directory, what else goes with it)."""
+
+    paths: list[str]
+    requests: list[tuple[str, list[str]]]
+
+    def remove(self) -> None:
+        """Outside of any lock. Takes as long as the scratch is large."""
+        for directory, outgoing in self.requests:
+            rubbish.bury(directory, outgoing)
+        for path in self.paths:
+            rubbish.remove(path)
+
+
+def bases(config: Config) -> list[RootPaths]:
+    """What nodexfer has on each root, the node_dir first, none twice."""
+    found = {config.node_dir: RootPaths(config.node_dir)}
+    for root in config.roots:
+        paths = RootPaths.of(root, config.node_dir)
+        found[paths.base] = paths
+    return list(found.values())
+
+
+def job(config: Config, key: str) -> Gone:
+    """Take away what the job had: scratch, its place in the exchanges, requests that Globus never heard of.
+
+    Under the registry's lock, by its own keeper or when its keeper is dead.
+    """
+    return _job(config, safe_name(key), Gone([], []))
+
+
+def dead_jobs(config: Config, table: Table) -> Gone:
+    """The same for each job that is proven dead; its holds are dropped. Under the registry's lock."""
+    paths = config.node_paths
+    lives = lives_at(paths)
+    table.prune(lives)
+    alive = {safe_name(hold.job) for hold in table}
+    known = {
+        name.removesuffix(".bell") for directory in (paths.keepers, paths.spool, paths.jobs) for name in _all(directory)
+    }
+    gone = Gone([], [])
+    for name in known - alive:
+        if locks.taken(f"{paths.keepers}/{name}") or _script_lives(f"{paths.keepers}/{name}"):
+            continue
+        _job(config, name, gone)
+        for path in (f"{paths.keepers}/{name}", f"{paths.keepers}/{name}.bell"):
+            rubbish.remove(path)
+    for base in bases(config):
+        gone.paths.extend(rubbish.hidden(base.base))
+    return gone
+
+
+def _script_lives(keeper: str) -> bool:
+    """A keeper that was killed and a registry that was broken at the same time: even then no live job loses files."""
+    found = registry.read_keeper(keeper)
+    return found is not None and found.boot == boot_id() and found.script.alive
+
+
+def _all(directory: str) -> list[str]:
+    # A safe name never begins with a dot unless the job's did: half-written requests (.new-*) lie one level deeper.
+    return rubbish.names(directory)
+
+
+def _job(config: Config, name: str, gone: Gone) -> Gone:
+    paths = config.node_paths
+    _hide(gone, f"{paths.jobs}/{name}", paths.node_dir)
+    for base in bases(config):
+        for lease in rubbish.names(f"{base.base}/exchange"):
+            _hide(gone, f"{base.base}/exchange/{lease}/jobs/{name}", base.base)
+    spool = f"{paths.spool}/{name}"
+    for request in rubbish.names(spool, hidden=True):
+        # A task that Globus works on is cancelled first: the next desk does it, and removes the request.
+        if not os.path.exists(f"{spool}/{request}/batch.json"):
+            _hide_request(config, gone, f"{spool}/{request}")
+    rubbish.remove_empty(spool)
+    return gone
+
+
+def _hide(gone: Gone, path: str, base: str) -> None:
+    hidden = rubbish.hide(path, base)
+    if hidden is not None:
+        gone.paths.append(hidden)
+
+
+def _hide_request(config: Config, gone: Gone, directory: str) -> None:
+    request = os.path.basename(directory).removeprefix(".new-")
+    hidden = rubbish.hide(directory, config.node_dir)
+    if hidden is not None:
+        gone.requests.append((hidden, [base.outgoing(request) for base in bases(config)]))
+
+
+def old_exchanges(config: Config, lease: int | None) -> Gone:
+    """Take away what lies in exchanges of other leases than ``lease`` and belongs to no request in the spool.
+
+    By the leader, before GCP is started: no GCP of this place sees these directories any more.
+    """
+    paths = config.node_paths
+    wanted = {request for name in _all(paths.spool) for request in rubbish.names(f"{paths.spool}/{name}")}
+    gone = Gone([], [])
+    for base in bases(config):
+        for number in rubbish.names(f"{base.base}/exchange"):
+            top = f"{base.base}/exchange/{number}"
+            if number == str(lease):
+                continue
+            for name in rubbish.names(top, hidden=True):
+                if name not in wanted:
+                    _hide(gone, f"{top}/{name}", base.base)
+            rubbish.remove_empty(top)
+    return gone
+
+
+def exchange(config: Config, lease: int) -> None:
+    """Remove the exchange of a lease that is being given back: GCP has been stopped, and nobody waits."""
+    for base in bases(config):
+        rubbish.remove(base.exchange(lease))
+
+
+def everything(config: Config, table: Table) -> Gone:
+    """The last one puts out the light: take away all that is not a lock file. Under the registry's lock.
+
+    The registry goes first: where it is missing, the next comer makes the directories before it writes one.
+    """
+    paths = config.node_paths
+    gone = dead_jobs(config, table)
+    table.forget(paths.registry)
+    for base in bases(config):
+        for name in ("exchange", "outgoing"):
+            _hide(gone, f"{base.base}/{name}", base.base)
+    _old_logs(paths.logs)
+    for directory in (paths.keepers, paths.spool, paths.jobs, paths.logs):
+        rubbish.remove_empty(directory)
+    rubbish.remove(paths.desk_bell)
+    if not any(name.startswith("gcp-") for name in rubbish.names(paths.node_dir)):
+        rubbish.remove(paths.place)
+    return gone
+
+
+def roots(config: Config) -> None:
+    """Remove our directory on further roots where it is empty, after :class:`Gone` was removed."""
+    for base in bases(config)[1:]:
+        rubbish.remove_empty(base.base)
+
+
+def _old_logs(directory: str) -> None:
+    for name in rubbish.names(directory):
+        try:
+            found = os.stat(f"{directory}/{name}")
+        except OSError:
+            continue
+        if found.st_size == 0 or found.st_mtime < time.time() - LOG_SECONDS:
+            rubbish.remove(f"{directory}/{name}")

@@ -1,0 +1,277 @@
+"""The keeper: one small process per job and place, which holds for its job, and leads when it gets the lock.
+
+    python -m nodexfer.node.keeper READY PID START NAMESPACE SCHEDULER CLUSTER ID RUN
+
+It sleeps until its bell rings, a process that a hold lives by ends (a pidfd), or 5 s have passed; then it looks. It
+looks at the node's own disk only. It ends under the registry's lock, and only when no hold of its job lives:
+
+    a process of a hold ends    the hold is dropped
+    the registry is new         one was set aside as broken: the holds that live are brought in again
+    work waits                  wait for the leader's lock, in a thread; lead (:mod:`nodexfer.node.leader`)
+    no hold is left             step down if leading; take the job's things away; end
+    SIGTERM, SIGINT, SIGHUP     step down if leading (the job is about to be killed), and stay: the job may still hold
+    the node_dir was removed    stop GCP, end: a new directory at the path is a new place with keepers of its own
+
+It stays in the session and the process group of the command that started it: the scheduler finds it there, and ends it
+with its job. SIGKILL leaves its files; any command of the job starts another, and when the job is dead too, the next
+keeper that looks takes them away.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+
+from nodexfer import procs
+from nodexfer.clock import Deadline
+from nodexfer.config import Config, load
+from nodexfer.errors import NodeDirRemoved, NodexferError, RecordBroken
+from nodexfer.identity import ProcessId, boot_id
+from nodexfer.node import clean, locks, registry, work
+from nodexfer.node.bell import HOLD, Bell
+from nodexfer.node.endpoint import left_behind
+from nodexfer.node.hold import HELD, HOLDS, NOTHING
+from nodexfer.node.leadership import Leadership
+from nodexfer.node.log import say
+from nodexfer.scheduler import Job
+
+TICK_SECONDS = 5.0
+#: Holds often come and go in crowds; what they are for is not the keeper's business.
+HOLD_SECONDS = 0.05
+#: The last one of a place takes at most this long to give back what a killed leader had, and to end dead jobs' tasks.
+TIDY_SECONDS = 25.0
+
+
+class Keeper:
+    """One job's keeper at one place. The main thread; another one leads."""
+
+    def __init__(self, config: Config, job: Job, script: ProcessId) -> None:
+        self.config = config
+        self.job = job
+        self.script = script
+        self.paths = config.node_paths
+        self.holds: list[registry.Hold] = []
+        self._generation = ""
+        self._stamp = (0, 0)
+        self._lock = -1
+        self._watched: dict[ProcessId, int] = {}
+        self._told_to_go = False
+        self._tidy: Deadline | None = None
+        self._wake, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self.leadership = Leadership(config, job, self.wake)
+
+    def wake(self) -> None:
+        """From any thread, or from a signal: look now."""
+        try:
+            os.write(self._waker, b".")
+        except BlockingIOError:
+            pass
+
+    def begin(self) -> bytes:
+        """Become the job's keeper, exactly one of those that try; what to tell the command that waits.
+
+        :raises NodexferError: the place can not be used.
+        """
+        with registry.Transaction(self.paths) as table:
+            lives = registry.lives_at(self.paths)
+            self.holds = [hold for hold in table.of(self.job.key) if lives(hold)]
+            if not self.holds:
+                return NOTHING
+            lock = locks.open_file(self.paths.keeper(self.job.key))
+            if not locks.try_lock(lock):
+                os.close(lock)
+                return HELD
+            registry.write_keeper(lock, self._card())
+            self.bell = Bell(self.paths.keeper_bell(self.job.key))
+            self._lock, self._generation = lock, table.generation
+        self._watch()
+        return HOLDS
+
+    def _card(self) -> registry.Keeper:
+        return registry.Keeper(boot_id(), procs.this(), self.script, self.job, time.time())
+
+    def run(self) -> None:
+        """Keep until no hold is left."""
+        self._clear_up()
+        while not self._look():
+            self._sleep(TICK_SECONDS)
+
+    def told_to_go(self) -> None:
+        self._told_to_go = True
+        self.wake()
+
+    # -- sleeping ----------------------------------------------------------------------------------------------------
+
+    def _sleep(self, seconds: float) -> None:
+        """Until there is something to look at. New holds are looked at together, 50 ms after the first."""
+        deadline = Deadline(seconds)
+        while not deadline.passed:
+            words = self._wait(deadline.left)
+            if words is None:
+                return
+            deadline = deadline.sooner(HOLD_SECONDS) if words == {HOLD} else Deadline(0.0)
+
+    def _wait(self, seconds: float) -> set[bytes] | None:
+        """What the bell said, {} for anything else; None when the time is over."""
+        poll = select.poll()
+        for descriptor in (self.bell.fileno(), self._wake, *self._watched.values()):
+            poll.register(descriptor, select.POLLIN)
+        ready = {descriptor for descriptor, _ in poll.poll(seconds * 1000)}
+        if self._wake in ready:
+            os.read(self._wake, 4096)
+        if ready & set(self._watched.values()):
+            self._stamp = (0, 0)
+        if not ready:
+            return None
+        return self.bell.heard() if ready == {self.bell.fileno()} else set()
+
+    def _watch(self) -> None:
+        """Have a pidfd on each process that a hold lives by. One that has ended is seen by :func:`registry.lives`."""
+        wanted = {hold.process for hold in self.holds}
+        for process in set(self._watched) - wanted:
+            os.close(self._watched.pop(process))
+        for process in wanted - set(self._watched):
+            try:
+                descriptor = procs.pidfd(process)
+            except ValueError:  # of another pid namespace: it can not be watched, and it lives as long as we do
+                continue
+            if descriptor is not None:
+                self._watched[process] = descriptor
+            else:
+                self._stamp = (0, 0)
+
+    # -- looking -----------------------------------------------------------------------------------------------------
+
+    def _look(self) -> bool:
+        """Look once, and do what is to be done; True when it is over."""
+        try:
+            self._check_place()
+            self._refresh()
+            if self._told_to_go:
+                self._told_to_go = False
+                self.leadership.step_down()
+            if not self.holds:
+                return self._end()
+            self._tidy = None
+            self.leadership.resume()
+            self.leadership.want(self.holds)
+        except NodeDirRemoved as error:
+            say(f"ending: {error}")
+            self.leadership.give_up(10.0)
+            return True
+        except NodexferError as error:  # a full disk, a newer registry: later it may be better, and the holds stay
+            say(f"can not look: {error}")
+        return False
+
+    def _check_place(self) -> None:
+        if not locks.same(self._lock, self.paths.keeper(self.job.key)):
+            raise NodeDirRemoved(f"{self.paths.keeper(self.job.key)} is not the file that this keeper has locked.")
+
+    def _refresh(self) -> None:
+        """Learn of new holds, drop dead ones. Only where the registry has changed or a process has ended."""
+        try:
+            found = os.stat(self.paths.registry)
+            stamp = (found.st_mtime_ns, found.st_ino)
+        except FileNotFoundError:
+            stamp = (0, 0)
+        if stamp == self._stamp != (0, 0):
+            return
+        try:
+            self._synchronise()
+        except RecordBroken as error:  # set aside now: what we know goes into a new one
+            say(str(error))
+            self._synchronise()
+        self._watch()
+
+    def _synchronise(self) -> None:
+        lives = registry.lives_at(self.paths)
+        with registry.Transaction(self.paths) as table:
+            if table.generation != self._generation:
+                say("the registry is new: bringing in the holds of this job again")
+                for hold in self.holds:
+                    if hold.id not in table and lives(hold):
+                        table.add(hold)
+                self._generation = table.generation
+            dropped = table.prune(lives, self.job.key)
+            self.holds = table.of(self.job.key)
+        for hold in dropped:
+            say(f"hold {hold.id} is over: process {hold.process.pid} has ended")
+        found = os.stat(self.paths.registry)
+        self._stamp = (found.st_mtime_ns, found.st_ino)
+
+    # -- ending ------------------------------------------------------------------------------------------------------
+
+    def _clear_up(self) -> None:
+        try:
+            with registry.Transaction(self.paths) as table:
+                gone = clean.dead_jobs(self.config, table)
+            gone.remove()
+        except NodexferError as error:
+            say(f"can not clean: {error}")
+
+    def _end(self) -> bool:
+        """End, unless a hold has come: then False. A leader steps down first, which wakes us when it is done."""
+        if self._tidy is not None and not self._tidy.passed and self.leadership.running:
+            return False
+        if not self.leadership.retire():
+            return False
+        if self._must_tidy():
+            self.leadership.tidy()
+            return False
+        lives = registry.lives_at(self.paths)
+        with registry.Transaction(self.paths) as table:
+            table.prune(lives, self.job.key)
+            self.holds = table.of(self.job.key)
+            if self.holds:
+                return False
+            gone = clean.job(self.config, self.job.key)
+            self.bell.close()
+            os.unlink(self.paths.keeper(self.job.key))
+            os.close(self._lock)
+            if not any(lives(hold) for hold in table):
+                rest = clean.everything(self.config, table)
+                gone.paths.extend(rest.paths)
+                gone.requests.extend(rest.requests)
+        gone.remove()
+        clean.roots(self.config)
+        return True
+
+    def _must_tidy(self) -> bool:
+        """What a killed leader has not given back is given back by the last one here at the latest."""
+        if not left_behind(self.paths) and not work.submitted_by_the_dead(self.paths, [self.job.key]):
+            return False
+        with registry.Transaction(self.paths) as table:
+            lives = registry.lives_at(self.paths)
+            if any(lives(hold) for hold in table):
+                return False
+        if self._tidy is None:
+            self._tidy = Deadline(TIDY_SECONDS)
+        return not self._tidy.passed
+
+
+def main(arguments: list[str]) -> int:
+    """Become a child of nobody (a Python program that holds has no child to wait for), then keep."""
+    answer = int(arguments[0])
+    script = ProcessId(*map(int, arguments[1:4]))
+    scheduler, cluster, number, run = arguments[4:]
+    job = Job(scheduler, cluster, number, int(run))
+    if os.fork():
+        os._exit(0)
+    keeper = Keeper(load(), job, script)
+    for order in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(order, lambda *_: keeper.told_to_go())
+    said = keeper.begin()
+    os.write(answer, said)
+    os.close(answer)
+    if said == HOLDS:
+        keeper.run()
+    sys.stderr.flush()
+    # Not by way of sys.exit: a thread may wait in flock(2) for a lock that nobody wants any more.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,257 @@
+"""One term of a leader: from the lock to the endpoint, as long as there is work, and all the way back.
+
+    1  desk       started first: it imports globus_sdk while the rest goes on
+    2  claim      continue the place's lease, or take one from the pool
+    3  clear      what other leases left in the exchanges; a killed leader's desk and guard are waited for by lock
+    4  fence      under a new lease: no task of an earlier one is left on the endpoint; before GCP connects
+    5  start      GCP under its guard, allowed to run for two thirds of the lease from each renewal's beginning
+    6  prove      the desk sees in each exchange, through the service, a file just written: ready
+    7  watch      GCP, desk, service, node_dir, lease; mend once, then give up in words
+    8  close      desk and GCP stopped; lease, exchange and lock given back
+
+A take-over is the same: the lease goes on under its number, so the fence is done already, and GCP starts at once.
+
+The term ends when nothing was to do for the linger time, when the keeper says so (its job ends: the lease stays where
+others have work), or with an error. Whatever ends it, GCP is stopped before the lease and the lock are given up;
+SIGKILL is no exception, since the guard sees its pipe close.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from nodexfer.config import Config
+from nodexfer.errors import EndpointFailed, ForeignGcp, LeaseLost, NodeDirRemoved, NodexferError, PoolExhausted
+from nodexfer.gcp import install, strays
+from nodexfer.node import claim as claims
+from nodexfer.node import clean, endpoint, locks, place, registry, work
+from nodexfer.node.log import say
+from nodexfer.node.order import Order
+from nodexfer.node.parts import TURN_SECONDS, Lost, Parts, StepDown
+from nodexfer.pool.lease import Lease
+from nodexfer.scheduler import Job
+
+BEAT_SECONDS = 5.0
+FENCE_SECONDS = 120.0
+READY_SECONDS = 120.0
+#: Lost again within this time after being mended: given up.
+STEADY_SECONDS = 60.0
+
+
+class Term:
+    """Use once, in the thread that has the lock. ``descriptor`` is the locked node_dir; ``linger`` in seconds."""
+
+    def __init__(self, config: Config, job: Job, descriptor: int, stop: Order, linger: float) -> None:
+        self.config = config
+        self.job = job
+        self.paths = config.node_paths
+        self._descriptor = descriptor
+        self._linger = linger
+        self._before = endpoint.read(self.paths)
+        self._notice = endpoint.Notice(self.paths, job.key)
+        self._parts = Parts(config, stop, self._beat)
+        self._lease: Lease | None = None
+        self._last_beat = 0.0
+        self._last_mend = float("-inf")
+
+    def run(self) -> None:
+        """Lead until it is over. The lock is the caller's.
+
+        :raises NodexferError: why there is no endpoint; everything has been given back.
+        """
+        self._notice.say(endpoint.STARTING, "looking what there is to do")
+        try:
+            if self._has_work():
+                while not self._one_lease():
+                    pass
+        except StepDown:
+            pass
+        except Lost as lost:
+            raise EndpointFailed(f"The endpoint could not be made ready: {lost}.") from lost
+        finally:
+            self._close()
+
+    # -- one lease ---------------------------------------------------------------------------------------------------
+
+    def _one_lease(self) -> bool:
+        """True when it is over; False when the lease was lost, and another is to be taken."""
+        program = install.find(self.config)
+        try:
+            self._parts.start_desk()
+            prepared = self._take_lease()
+            while not self._up_and_over(program, prepared):
+                pass
+        except LeaseLost as error:
+            say(str(error))
+            self._parts.stop_gcp()
+            self._parts.stop_desk()
+            self._parts.stop_renewal()
+            self._lease = None
+            self._notice.say(endpoint.STARTING, str(error), endpoint_id=None, entry=None, lease=None, fenced=False)
+            return False
+        return True
+
+    def _take_lease(self) -> claims.Prepared:
+        claim = claims.take(self.config, self.job, self._wait_for_pool, self._parts.sleep)
+        lease = self._lease = claim.lease
+        self._parts.renew(claim)
+        fenced = self._was_fenced(lease)
+        known: dict[str, Any] = {"endpoint_id": lease.endpoint_id, "entry": lease.entry, "lease": lease.number}
+        self._notice.say(endpoint.STARTING, "preparing the exchange", fenced=fenced, **known)
+        prepared = claims.prepare(self.config, lease)
+        if not fenced:
+            self._parts.ask_desk("fence", "fenced", FENCE_SECONDS)
+        self._notice.say(endpoint.STARTING, "starting GCP", fenced=True, exchanges=prepared.exchanges)
+        return prepared
+
+    def _was_fenced(self, lease: Lease) -> bool:
+        before = self._before
+        return before is not None and before.fenced and (before.entry, before.lease) == (lease.entry, lease.number)
+
+    def _up_and_over(self, program: install.Program, prepared: claims.Prepared) -> bool:
+        """Up, and watched until it is over: True. False when a part was lost, and it is to be started once more."""
+        try:
+            self._start_gcp(program, prepared)
+            self._parts.ask_desk("serve", "ready", READY_SECONDS, exchanges=prepared.exchanges)
+            self._parts.last_work = time.monotonic()
+            self._notice.say(endpoint.READY, ready_at=time.time())
+            self._watch()
+        except Lost as lost:
+            self._mend(lost)
+            return False
+        return True
+
+    def _start_gcp(self, program: install.Program, prepared: claims.Prepared) -> None:
+        """Wait for another GCP of this user as long as anybody's patience lasts."""
+        while (foreign := self._try_gcp(program, prepared)) is not None:
+            self._waits(foreign)
+            self._parts.sleep(TURN_SECONDS)
+
+    def _try_gcp(self, program: install.Program, prepared: claims.Prepared) -> ForeignGcp | None:
+        try:
+            self._parts.start_gcp(program, prepared)
+        except ForeignGcp as error:
+            return error
+        return None
+
+    def _watch(self) -> None:
+        """Until nothing was to do for the linger time."""
+        while time.monotonic() - self._parts.last_work < self._linger or self._has_own_work():
+            self._parts.turn(TURN_SECONDS)
+            self._parts.check()
+            if self._has_own_work():
+                self._parts.last_work = time.monotonic()
+        say("nothing to do: giving the endpoint back")
+
+    def _mend(self, lost: Lost) -> None:
+        """Clear for another start: once. A lease that could not be renewed is waited for, and does not count.
+
+        :raises EndpointFailed: lost again within a minute.
+        """
+        say(f"mending: {lost}")
+        expired = self._parts.lease_left <= 0
+        if not expired and time.monotonic() - self._last_mend < STEADY_SECONDS:
+            raise EndpointFailed(f"The endpoint was lost, mended, and lost again: {lost}.") from lost
+        self._notice.say(endpoint.MENDING, str(lost))
+        self._parts.tell_desk("pause")
+        if lost.restart:
+            self._parts.stop_gcp()
+        while self._parts.lease_left <= 0:
+            self._parts.turn(TURN_SECONDS)
+        self._parts.start_desk()
+        if not expired:
+            self._last_mend = time.monotonic()
+
+    # -- what there is to do -----------------------------------------------------------------------------------------
+
+    def _wait_for_pool(self, text: str) -> None:
+        self._waits(PoolExhausted(f"No endpoint is free: {text}."))
+
+    def _waits(self, error: NodexferError) -> None:
+        """Say what is waited for, refuse who does not want to wait any longer. :raises StepDown: nobody is left."""
+        self._notice.say(endpoint.WAITING, str(error), waiting=error)
+        work.refuse_impatient(self.paths, None, error)
+        if not self._has_work():
+            raise StepDown
+
+    def _beat(self) -> None:
+        if not self._is_there():
+            raise NodeDirRemoved(f"{self.paths.node_dir} was removed or replaced; its endpoint was stopped.")
+        if time.monotonic() - self._last_beat >= BEAT_SECONDS:
+            self._last_beat = time.monotonic()
+            self._notice.beat()
+
+    def _is_there(self) -> bool:
+        return locks.same(self._descriptor, self.paths.node_dir)
+
+    def _has_work(self) -> bool:
+        """Does anybody here want the endpoint?"""
+        return bool(work.requests(self.paths)) or self._has_own_work()
+
+    def _has_own_work(self) -> bool:
+        """What this leader is for: what its desk has in hand, its job's requests, holds that want the endpoint.
+
+        Requests of others that this desk does not serve (another identity's) have keepers of their own that wait.
+        """
+        if self._parts.busy > 0 or work.requests(self.paths, self.job.key):
+            return True
+        return any(hold.endpoint for hold in self._live_holds())
+
+    def _live_holds(self) -> list[registry.Hold]:
+        with registry.Transaction(self.paths) as table:
+            lives = registry.lives_at(self.paths)
+            return [hold for hold in table if lives(hold)]
+
+    # -- closing -----------------------------------------------------------------------------------------------------
+
+    def _close(self) -> None:
+        """Everything stopped and given back, in this order; nothing here raises.
+
+        Worst case 20 s, and what the shared file system takes.
+        """
+        self._try(self._say_stopping)
+        self._parts.stop_desk()
+        ended = self._parts.stop_gcp()
+        self._parts.stop_renewal()
+        if ended:
+            self._try(self._give_back)
+        else:
+            say("GCP can not be killed: the lease is kept")
+
+    def _say_stopping(self) -> None:
+        self._notice.say(endpoint.STOPPING)
+
+    def _give_back(self) -> None:
+        there = self._is_there()
+        if there and self._others_have_work():
+            if self._lease is not None:
+                claims.save_credentials(self.config, self._lease)
+            return
+        if self._lease is not None:
+            claims.give_back(self.config, self._lease)
+        elif there and self._clear_strays():
+            for lease in claims.left_here(self.config):
+                claims.give_back(self.config, lease)
+        if there:
+            clean.old_exchanges(self.config, None).remove()
+            self._notice.remove()
+
+    def _others_have_work(self) -> bool:
+        """Work of others that live: their keepers wait for the lock, and go on under this lease."""
+        others = [hold for hold in self._live_holds() if hold.job != self.job.key]
+        own = set(work.requests(self.paths, self.job.key))
+        requests = any(request not in own for request in work.requests(self.paths))
+        return bool(work.wanting(others)) or (bool(others) and requests)
+
+    def _clear_strays(self) -> bool:
+        """No GCP was started in this term: one of a leader that was killed with its guard may still run."""
+        found = place.known(self.paths)
+        return found is None or strays.kill_strays(self.paths.gcp_config(found))
+
+    def _try(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except (NodexferError, OSError) as error:
+            say(f"while closing: {type(error).__name__}: {error}")

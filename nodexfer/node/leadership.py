@@ -1,0 +1,163 @@
+"""Wanting to lead, waiting for the leader's lock, leading: one thread, started when there is work.
+
+The lock is a flock on the node_dir itself. The waiter blocks in flock(2), so that the kernel wakes the next one the
+moment a leader's process is gone, however it went; the keeper's main thread goes on keeping meanwhile. A lock that
+comes when nobody wants it any more is given back at once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from nodexfer import records
+from nodexfer.config import Config
+from nodexfer.errors import NodexferError
+from nodexfer.node import locks, work
+from nodexfer.node.endpoint import left_behind
+from nodexfer.node.log import say
+from nodexfer.node.order import Order
+from nodexfer.node.registry import Hold
+from nodexfer.scheduler import Job
+
+#: After a failure, what had been asked for before waits so long; what is new does not.
+BACK_OFF_SECONDS = 30.0
+
+
+class Leadership:
+    """The main thread's handle on it. Every method comes back at once."""
+
+    def __init__(self, config: Config, job: Job, wake: Callable[[], None]) -> None:
+        self._config = config
+        self._paths = config.node_paths
+        self._job = job
+        self._wake = wake
+        self._turn = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._wanted = False
+        self._retired = False
+        self._stop = Order()
+        self._leading = False
+        self._failed_at = 0.0
+        self._linger = config.linger
+
+    # -- the keeper's main thread ------------------------------------------------------------------------------------
+
+    def want(self, holds: Sequence[Hold]) -> None:
+        """Wait for the lock if there is work for us; want it no more if there is none. A leader decides itself."""
+        self._wanted = self._has_work(holds)
+        if self._wanted and not self.running:
+            self._start()
+
+    def tidy(self) -> None:
+        """Take the lock once, to give back what a killed leader has left, and to end what dead jobs had begun."""
+        with self._turn:
+            self._wanted, self._retired = True, False
+        self._linger = 0.0
+        if not self.running:
+            self._start()
+
+    def step_down(self) -> None:
+        """A leader hands over in good order: GCP and desk stopped, the lock free."""
+        if self._leading:
+            self._stop.give()
+
+    def retire(self) -> bool:
+        """No term is to begin any more. True when none is on; else it is told to end, and wakes the keeper then."""
+        with self._turn:
+            self._retired = True
+            self._wanted = False
+        if self._leading:
+            self._stop.give()
+            return False
+        return True
+
+    def resume(self) -> None:
+        """The opposite of :meth:`retire`: the job holds again."""
+        with self._turn:
+            self._retired = False
+        self._linger = self._config.linger
+
+    def give_up(self, seconds: float) -> None:
+        """Retire, and wait for the end of the term, at most so long."""
+        thread = self._thread
+        if not self.retire() and thread is not None:
+            thread.join(seconds)
+
+    @property
+    def running(self) -> bool:
+        """Waiting for the lock, or leading."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def _start(self) -> None:
+        self._stop.clear()
+        self._thread = threading.Thread(target=self._lead, name="leader", daemon=True)
+        self._thread.start()
+
+    def _has_work(self, holds: Sequence[Hold]) -> bool:
+        since = self._failed_at
+        late = time.time() - since >= BACK_OFF_SECONDS
+        if any(late or hold.since > since for hold in work.wanting(holds)):
+            return True
+        for directory in work.requests(self._paths, self._job.key):
+            found = work.waiting(directory)
+            if found is not None and (late or found.since > since):
+                return True
+        return late and left_behind(self._paths)
+
+    # -- the thread --------------------------------------------------------------------------------------------------
+
+    def _lead(self) -> None:
+        try:
+            descriptor = os.open(self._paths.node_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError as error:
+            say(f"can not lead: {error}")
+            return
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if self._may_begin(descriptor):
+                self._one_term(descriptor)
+        finally:
+            os.close(descriptor)
+            self._leading = False
+            self._wake()
+
+    def _may_begin(self, descriptor: int) -> bool:
+        with self._turn:
+            self._leading = self._wanted and not self._retired and locks.same(descriptor, self._paths.node_dir)
+            return self._leading
+
+    def _one_term(self, descriptor: int) -> None:
+        # Imported by who leads: a keeper that never does stays small.
+        from nodexfer.node.leader import Term
+
+        term = Term(self._config, self._job, descriptor, self._stop, self._linger)
+        try:
+            term.run()
+        except NodexferError as error:
+            say(f"could not lead: {type(error).__name__}: {error}")
+            self._failed(error)
+        except Exception as error:  # noqa: BLE001 the thread's top: a fault of ours must reach who waits, and the log
+            import traceback
+
+            say("".join(traceback.format_exception(error)))
+            self._failed(NodexferError(f"The leader failed: {type(error).__name__}: {error}.", "nodexfer status"))
+
+    def _failed(self, error: NodexferError) -> None:
+        """Tell those of our job that wait: the requests, and ``acquire --endpoint`` by a file of the keeper's."""
+        for directory in work.requests(self._paths, self._job.key):
+            work.refuse(directory, error)
+        self._failed_at = time.time()
+        record = {"format": 1, "at": self._failed_at, "error": error.as_record()}
+        try:
+            records.write(failure_path(self._paths.keeper(self._job.key)), record)
+        except NodexferError as full:
+            say(str(full))
+
+
+def failure_path(keeper: str) -> str:
+    """Why this keeper could not lead, for ``acquire --endpoint``: beside the keeper's file."""
+    return f"{keeper}.failed"

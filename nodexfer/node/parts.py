@@ -1,0 +1,197 @@
+"""What a leader has running: the desk, GCP under its guard, the renewal of the lease; started, heard, stopped.
+
+One thread, the leader's, does all of this; it waits in :meth:`Parts.turn` and nowhere else for longer than a moment.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Callable
+
+from nodexfer.clock import Deadline
+from nodexfer.config import Config
+from nodexfer.errors import EndpointFailed
+from nodexfer.gcp import process
+from nodexfer.gcp.install import Program
+from nodexfer.node.claim import Claim, Prepared
+from nodexfer.node.desk import Desk, Message, error_of
+from nodexfer.node.order import Order
+from nodexfer.node.renewal import Renewal
+
+TURN_SECONDS = 1.0
+#: A start waits so long for an older guard to end, or for the address; then the leader looks around and starts again.
+START_SECONDS = 3.0
+
+
+class StepDown(Exception):
+    """The keeper wants the term to end, or nobody waits any more. An order, not an error."""
+
+
+class Lost(Exception):
+    """A part is gone; the message is a sentence. ``restart``: GCP has to be started again even if it lives."""
+
+    def __init__(self, message: str, *, restart: bool = False) -> None:
+        super().__init__(message)
+        self.restart = restart
+
+
+class Parts:
+    """Made and used by the leader's thread. ``beat`` is called at every turn, and may raise."""
+
+    def __init__(self, config: Config, stop: Order, beat: Callable[[], None]) -> None:
+        self.config = config
+        self.logs = config.node_paths.logs
+        #: Requests that the desk has in its hands; when it last said anything of them (monotonic seconds).
+        self.busy = 0
+        self.last_work = time.monotonic()
+        self._stop = stop
+        self._beat = beat
+        self._desk: Desk | None = None
+        self._gcp: process.Running | None = None
+        self._renewal: Renewal | None = None
+        self._claim: Claim | None = None
+        self._said: set[str] = set()
+
+    # -- starting ----------------------------------------------------------------------------------------------------
+
+    def start_desk(self) -> None:
+        """Start it if it does not run. It takes a third of a second, beside whatever else there is to do."""
+        if self._desk is None:
+            self._desk = Desk(self.config)
+
+    def renew(self, claim: Claim) -> None:
+        self._claim = claim
+        self._renewal = Renewal(claim.lease, claim.began, self._renewed)
+        self._renewal.start()
+
+    def start_gcp(self, program: Program, prepared: Prepared) -> None:
+        """Start it if it does not run, for as long as the lease allows.
+
+        :raises ForeignGcp: another one of this user runs.
+        :raises EndpointFailed, PoolEntryBroken, GcpMissing: it ended at once.
+        """
+        if self._gcp is not None and self._gcp.alive:
+            return
+        self.stop_gcp()
+        self._gcp = process.start(
+            program,
+            self.config,
+            prepared.working,
+            list(prepared.exchanges.values()),
+            f"{self.logs}/gcp.log",
+            self.config.node_paths.guard_lock,
+            timeout=START_SECONDS,
+            allowed=self.lease_left,
+        )
+
+    @property
+    def lease_left(self) -> float:
+        """Seconds for which GCP may run; 0 or less: not at all."""
+        return 0.0 if self._renewal is None else self._renewal.left
+
+    # -- waiting -----------------------------------------------------------------------------------------------------
+
+    def turn(self, seconds: float) -> None:
+        """Sleep at most ``seconds`` or until something happens; then hear it out.
+
+        :raises StepDown, LeaseLost: the term, or this lease, is over.
+        :raises Lost: the service does not see the endpoint.
+        :raises NodexferError: the desk said so, or ``beat`` did.
+        """
+        watched: list[Order | Desk | process.Running] = [self._stop]
+        if self._desk is not None and self._desk.open:
+            watched.append(self._desk)
+        if self._gcp is not None and self._gcp.alive:
+            watched.append(self._gcp)
+        ready = select.select(watched, [], [], seconds)[0]
+        self._stop.drain()
+        if self._stop.is_set:
+            raise StepDown
+        self._beat()
+        if self._renewal is not None and self._renewal.lost is not None:
+            raise self._renewal.lost
+        if self._desk is not None and self._desk in ready:
+            for message in self._desk.heard():
+                self._hear(message)
+
+    def sleep(self, seconds: float) -> None:
+        """Turns for ``seconds``."""
+        deadline = Deadline(seconds)
+        while not deadline.passed:
+            self.turn(min(TURN_SECONDS, deadline.left))
+
+    def await_word(self, word: str, seconds: float) -> None:
+        """Until the desk has said ``word``.
+
+        :raises Lost: a part has ended. :raises EndpointFailed: not in time.
+        """
+        deadline = Deadline(seconds)
+        while word not in self._said:
+            if deadline.passed:
+                raise EndpointFailed(f"The desk did not say {word!r} within {seconds:g} s; see {self.logs}/desk.log.")
+            self.turn(min(TURN_SECONDS, deadline.left))
+            if word not in self._said:
+                self.check()
+
+    def check(self) -> None:
+        """:raises Lost: a part has ended."""
+        if self._desk is not None and not self._desk.open:
+            self._desk.kill()
+            self._desk = None
+            self._said.clear()
+            self.busy = 0
+            raise Lost(f"the desk has ended; see {self.logs}/desk.log")
+        if self._gcp is not None and not self._gcp.alive:
+            raise Lost(f"GCP has ended: {' / '.join(self._gcp.log_tail(3).splitlines()) or 'it said nothing'}")
+
+    def ask_desk(self, what: str, answer: str, seconds: float, **more: object) -> None:
+        """Have the desk do ``what``, and wait for its ``answer``. :raises Lost, EndpointFailed: see await_word."""
+        self.await_word("hello", seconds)
+        self._said.discard(answer)
+        self.tell_desk(what, seconds=seconds, **more)
+        self.await_word(answer, seconds + 5.0)
+
+    def tell_desk(self, what: str, **more: object) -> None:
+        if self._desk is not None and self._claim is not None:
+            lease = self._claim.lease
+            about = {"endpoint": lease.endpoint_id, "lease": lease.number, "entry": lease.entry}
+            self._desk.say({"do": what, **about, **more})
+
+    def _hear(self, message: Message) -> None:
+        if message.get("error"):
+            raise error_of(message)
+        if "busy" in message:
+            self.busy = int(message["busy"])
+            self.last_work = time.monotonic()
+        self._said.update(message)
+        if "lost" in message:
+            raise Lost(f"the service does not see the endpoint ({message['lost']})", restart=True)
+
+    def _renewed(self) -> None:
+        """From the renewal's thread."""
+        gcp, renewal = self._gcp, self._renewal
+        if gcp is not None and renewal is not None and renewal.lost is None:
+            gcp.allow(renewal.left)
+        self._stop.nudge()
+
+    # -- stopping ----------------------------------------------------------------------------------------------------
+
+    def stop_desk(self) -> None:
+        """At most 5 s for what it is writing."""
+        desk, self._desk = self._desk, None
+        self._said.clear()
+        self.busy = 0
+        if desk is not None:
+            desk.stop()
+
+    def stop_gcp(self) -> bool:
+        """False: a process of it can not be killed. At most 14 s."""
+        gcp, self._gcp = self._gcp, None
+        return gcp is None or gcp.stop()
+
+    def stop_renewal(self) -> None:
+        renewal, self._renewal = self._renewal, None
+        self._claim = None
+        if renewal is not None:
+            renewal.stop()

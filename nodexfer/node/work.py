@@ -1,0 +1,95 @@
+"""What waits at this place: requests in the spool and holds that want the endpoint.
+
+The keeper asks for its own job (does it want to lead?), the leader for everybody (may it rest?). Only names are looked
+at, so that it costs a few system calls; the desk reads the requests. The file names are those of
+:mod:`nodexfer.staging.request`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
+
+from nodexfer import records
+from nodexfer.errors import NodexferError
+from nodexfer.node.registry import Hold
+from nodexfer.node.rubbish import names
+from nodexfer.paths import NodePaths, safe_name
+
+FORMAT = 1
+
+
+class Waiting(NamedTuple):
+    """A request that is not over. ``since`` is when it was made, ``patience`` how long it waits for an endpoint."""
+
+    directory: str
+    since: float
+    patience: float | None
+    deadline: float
+
+    def is_out_of_patience(self, now: float) -> bool:
+        return now >= self.deadline or (self.patience is not None and now >= self.since + self.patience)
+
+
+def requests(paths: NodePaths, job: str | None = None) -> list[str]:
+    """The directories of the requests that are not over, of one job or of all."""
+    jobs = names(paths.spool) if job is None else [safe_name(job)]
+    return [
+        directory
+        for name in jobs
+        for directory in (f"{paths.spool}/{name}/{request}" for request in names(f"{paths.spool}/{name}"))
+        if os.path.exists(f"{directory}/request.json") and not os.path.exists(f"{directory}/result.json")
+    ]
+
+
+def submitted_by_the_dead(paths: NodePaths, living: Collection[str]) -> list[str]:
+    """Requests that Globus knows of and whose job (not among the keys ``living``) is dead: tasks to be cancelled."""
+    alive = {safe_name(job) for job in living}
+    return [
+        directory
+        for directory in requests(paths)
+        if os.path.basename(os.path.dirname(directory)) not in alive and os.path.exists(f"{directory}/batch.json")
+    ]
+
+
+def wanting(holds: Iterable[Hold]) -> list[Hold]:
+    """The holds that want the endpoint to be up as long as they are."""
+    return [hold for hold in holds if hold.endpoint]
+
+
+def waiting(directory: str) -> Waiting | None:
+    """What a request says of its patience; None when it is gone."""
+    try:
+        with open(f"{directory}/request.json", "rb") as file:
+            record = json.load(file)
+        patience = record.get("wait_endpoint")
+        return Waiting(
+            directory,
+            float(record["created"]),
+            None if patience is None else float(patience),
+            float(record["deadline"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def refuse(directory: str, error: NodexferError) -> None:
+    """Give a request its end, where no desk is there to do it. A request that has gone meanwhile is no error."""
+    if os.path.exists(f"{directory}/result.json"):
+        return
+    try:
+        records.write(f"{directory}/result.json", {"format": FORMAT, "error": error.as_record()})
+    except NodexferError:
+        pass
+
+
+def refuse_impatient(paths: NodePaths, job: str | None, error: NodexferError) -> None:
+    """Refuse the requests that do not want to wait any longer for an endpoint."""
+    now = time.time()
+    for directory in requests(paths, job):
+        found = waiting(directory)
+        if found is not None and found.is_out_of_patience(now):
+            refuse(directory, error)
