@@ -11,6 +11,8 @@ import pytest
 
 from tests.support.hygiene import Before, clean_environment, environment
 
+pytest_plugins = ["tests.support.sandbox"]
+
 _numbers = itertools.count()
 
 # Machines differ, and are loaded: no deadline for one example. Nothing is kept between runs.

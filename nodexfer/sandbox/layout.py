@@ -40,8 +40,10 @@ class Layout:
 
         :raises nodexfer.errors.NodeDirUnsafe: it is somebody else's, a symbolic link, or open to others.
         """
-        os.makedirs(os.path.dirname(self.directory), exist_ok=True)
+        _make_parents(os.path.dirname(self.directory))
         private_directory(self.directory)
+        for path in (self.state, self.log, self.lock):
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
         try:
             descriptor = os.open(self.admin_token, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         except FileExistsError:
@@ -63,3 +65,10 @@ class Layout:
 
     def read_running(self) -> dict[str, Any] | None:
         return records.read(self.running, FORMAT)
+
+
+def _make_parents(directory: str) -> None:
+    """Private as well: the first of them may be ``~/.nodexfer``."""
+    if not os.path.isdir(directory):
+        _make_parents(os.path.dirname(directory))
+        private_directory(directory)

@@ -15,6 +15,7 @@ import secrets
 import signal
 import sys
 import threading
+import time
 import uuid
 from typing import Any
 
@@ -22,6 +23,7 @@ import waitress
 import waitress.server
 
 from nodexfer import records
+from nodexfer.clock import Deadline
 from nodexfer.sandbox.layout import FORMAT, Layout
 from nodexfer.sandbox.service.app import make
 from nodexfer.sandbox.standin.installation import install
@@ -33,21 +35,32 @@ HOST = "127.0.0.1"
 THREADS = 16
 #: Exit code when another server holds the directory.
 TAKEN = 3
+LOCK_SECONDS = 0.2
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
     layout = Layout(os.path.realpath(options.directory)).make()
-    lock = os.open(layout.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    lock = os.open(layout.lock, os.O_RDWR | os.O_CLOEXEC)
+    if not _take(lock, Deadline(LOCK_SECONDS)):
         return TAKEN
     logging.basicConfig(
         filename=layout.log, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(threadName)s: %(message)s"
     )
     _Server(layout, options).serve()
     return 0
+
+
+def _take(lock: int, deadline: Deadline) -> bool:
+    """Lock it. Tried for a moment: whoever looks whether a server runs holds it for an instant."""
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if deadline.passed:
+                return False
+        time.sleep(0.02)
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:

@@ -1,0 +1,201 @@
+"""``nodexfer sandbox``: an offline Globus to test scripts with."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from nodexfer.sandbox.launch import Sandbox
+
+DEFAULT_DIRECTORY = "~/.nodexfer/sandbox"
+
+_directory = click.option(
+    "--dir",
+    "directory",
+    default=DEFAULT_DIRECTORY,
+    show_default=True,
+    metavar="DIR",
+    help="The sandbox's own directory: its state and its GCP stand-in.",
+)
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")
+
+
+@click.group()
+def sandbox() -> None:
+    """Run an offline Globus: Auth, Transfer, and a stand-in for Globus Connect Personal.
+
+    It moves real bytes between directories of this machine, listens on 127.0.0.1 only, and needs no account.
+    """
+
+
+@sandbox.command()
+@_directory
+@click.option(
+    "--site", "sites", multiple=True, metavar="NAME=DIR", help="A site collection and the directory that it serves."
+)
+@click.option(
+    "--allow-root/--refuse-root",
+    default=None,
+    help="Whether the stand-in runs as root, which the real one refuses. Default: only if you are root.",
+)
+@_as_json
+def start(directory: str, sites: tuple[str, ...], allow_root: bool | None, as_json: bool) -> None:
+    """Start it in the background; it takes up the state of its last run."""
+    from nodexfer.sandbox.launch import Sandbox
+
+    box = Sandbox.start(
+        os.path.expanduser(directory),
+        dict(_site(text) for text in sites),
+        allow_root=allow_root,
+        die_with_parent=False,
+    )
+    _show(box, as_json)
+    if not as_json:
+        click.echo(f'Next: eval "$(nodexfer sandbox env{_where(directory)})"', err=True)
+
+
+@sandbox.command()
+@_directory
+def stop(directory: str) -> None:
+    """Stop it. Its state stays for the next start; tasks go on then."""
+    _attach(directory).stop()
+
+
+@sandbox.command()
+@_directory
+@_as_json
+def status(directory: str, as_json: bool) -> None:
+    """Show its collections, tasks and faults."""
+    _show(_attach(directory), as_json)
+
+
+@sandbox.command()
+@_directory
+@click.option("--shell", type=click.Choice(["sh", "csh", "fish"]), default="sh", show_default=True)
+@_as_json
+def env(directory: str, shell: str, as_json: bool) -> None:
+    """Print what turns globus, globus-sdk and nodexfer to it; for eval. There are secrets in it."""
+    environment = _attach(directory).environment
+    if as_json:
+        from nodexfer.cli.render import show_json
+
+        show_json(environment)
+        return
+    form = {"sh": "export {}={}", "csh": "setenv {} {};", "fish": "set -gx {} {};"}[shell]
+    for name, value in environment.items():
+        click.echo(form.format(name, shlex.quote(value)))
+
+
+@sandbox.command()
+@_directory
+def reset(directory: str) -> None:
+    """Forget its endpoints, tasks, tokens and faults; the client and the sites stay."""
+    _attach(directory).reset()
+
+
+@sandbox.group()
+def fault() -> None:
+    """Make it fail in the ways in which the real one fails."""
+
+
+@fault.command("set")
+@click.argument("kind")
+@click.argument("fields", nargs=-1, metavar="[NAME=VALUE]...")
+@_directory
+@_as_json
+def set_fault(kind: str, fields: tuple[str, ...], directory: str, as_json: bool) -> None:
+    """Set a fault, or a switch with KIND "switch". Prints the fault's id.
+
+    \b
+    disconnect     endpoint=NAME              the service loses it; it is kept out
+    slow           bytes_per_second=N endpoint=NAME
+    corrupt        count=N endpoint=NAME      the next N files written to it
+    delay_ready    seconds=N endpoint=NAME    502 for so long after "connected"
+    wedge          endpoint=NAME              "connected", and 502 all the same
+    http           status=429|500|503 count=N prefix=/v0.10/...
+    expire_tokens  refuse=true                all tokens; no new ones
+    fail_path      path=/P code=CODE count=N endpoint=NAME
+    refuse_offline                            submissions that name an offline GCP
+    switch         resume_seconds=N connect_seconds=N ... (see status --json)
+    """
+    result = _attach(directory).admin("fault", {"kind": kind, **dict(_field(text) for text in fields)})
+    if as_json:
+        from nodexfer.cli.render import show_json
+
+        show_json(result)
+    elif result.get("id"):
+        click.echo(result["id"])
+
+
+@fault.command("list")
+@_directory
+@_as_json
+def list_faults(directory: str, as_json: bool) -> None:
+    """Show the faults that are set."""
+    from nodexfer.cli.render import show_json, show_table
+
+    faults = _attach(directory).admin("fault")["faults"]
+    if as_json:
+        show_json(faults)
+    else:
+        show_table(["id", "kind", "fields"], [[f.pop("id"), f.pop("kind"), _fields(f)] for f in faults])
+
+
+@fault.command("clear")
+@click.argument("id", required=False)
+@_directory
+def clear_fault(id: str | None, directory: str) -> None:
+    """Clear one fault, or all of them. Switches stay as they are."""
+    _attach(directory).clear(id)
+
+
+def _attach(directory: str) -> Sandbox:
+    from nodexfer.sandbox.launch import Sandbox
+
+    return Sandbox.attach(os.path.expanduser(directory))
+
+
+def _show(box: Sandbox, as_json: bool) -> None:
+    from nodexfer.cli.render import show_json, show_table
+
+    found = box.status()
+    if as_json:
+        show_json({"directory": box.directory, "url": box.url, "gcp_program": box.gcp, **found})
+        return
+    click.echo(f"The sandbox {box.id} serves {box.directory} at {box.url}")
+    rows = [[e["name"], e["kind"], "yes" if e["connected"] else "no", e["id"]] for e in found["endpoints"]]
+    show_table(["collection", "kind", "connected", "id"], rows)
+    tasks = ", ".join(f"{count} {state}" for state, count in found["tasks"].items())
+    click.echo(f"Tasks: {tasks}. Faults: {len(found['faults'])}.")
+
+
+def _site(text: str) -> tuple[str, str]:
+    name, _, root = text.partition("=")
+    if not name or not os.path.isdir(root):
+        raise click.BadParameter(f"'{text}' is not NAME=DIR with a directory that exists", param_hint="--site")
+    return name, root
+
+
+def _field(text: str) -> tuple[str, Any]:
+    """A value is JSON where it can be (numbers, true, null), else text."""
+    import json
+
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise click.BadParameter(f"'{text}' is not NAME=VALUE", param_hint="NAME=VALUE")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _fields(fields: dict[str, Any]) -> str:
+    return " ".join(f"{name}={value}" for name, value in fields.items())
+
+
+def _where(directory: str) -> str:
+    return "" if directory == DEFAULT_DIRECTORY else f" --dir {shlex.quote(directory)}"
