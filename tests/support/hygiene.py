@@ -14,7 +14,8 @@ from nodexfer.identity import ProcessId
 
 #: Nothing of the developer's own may reach a test: neither an account, nor a job, nor a setting.
 FOREIGN = ("NODEXFER_", "GLOBUS_", "SLURM_", "PBS_", "_NODEXFER_", "NO_COLOR", "TMPDIR")
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE, signal.SIGALRM, signal.SIGUSR1)
+#: Not SIGALRM: pytest-timeout's own.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE, signal.SIGUSR1)
 #: What a command makes that was told nothing: a test that does so reached for the real node.
 REAL_NODE_DIR = f"/tmp/nodexfer-{os.geteuid()}"
 #: Seconds that processes have to end by themselves once a test has stopped them.
