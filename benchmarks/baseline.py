@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import signal
 import time
 
 
 class Bare:
-    """A native flock, a write and a rename of one record: no reading, no checks, no format."""
+    """A native flock, a record written as JSON, a rename: no reading, no checks, nothing that changes it."""
 
-    def __init__(self, path: str, text: str) -> None:
+    def __init__(self, path: str, record: object) -> None:
         self._path = path
-        self._data = text.encode()
+        self._record = record
         self._temporary = f"{path}.{os.getpid()}"
 
     def once(self) -> None:
@@ -21,7 +22,7 @@ class Bare:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             file = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            os.write(file, self._data)
+            os.write(file, json.dumps(self._record, separators=(",", ":")).encode())
             os.close(file)
             os.rename(self._temporary, self._path)
         finally:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import struct
 import tempfile
 import time
 from collections.abc import Callable
+from typing import Any
 
 from benchmarks.baseline import Bare
 from benchmarks.figures import Figure
@@ -33,8 +33,12 @@ def figures() -> list[Figure]:
 class Crowd:
     """Forked children that all start to work when :meth:`go` is called, and stay until :meth:`end`."""
 
-    def __init__(self, count: int, work: Callable[[], float]) -> None:
-        """Each child runs ``work`` once and tells what it gives."""
+    def __init__(self, count: int, work: Callable[[], float], warm: Callable[[], object] | None = None) -> None:
+        """Each child runs ``work`` once and tells what it gives.
+
+        :param warm: what each does before the gate: a fork's first steps are page faults, which are nobody's figure.
+        """
+        self._warm = warm
         self._gate, self._open = os.pipe()
         self._leave, self._bye = os.pipe()
         self._told, say = os.pipe()
@@ -51,6 +55,9 @@ class Crowd:
         try:
             os.close(self._open)
             os.close(self._bye)
+            if self._warm is not None:
+                self._warm()
+            os.write(say, b"w" * 8)
             os.read(self._gate, 1)  # ends when the parent closes the other side: for all at once
             os.write(say, struct.pack("d", work()))
             os.read(self._leave, 1)
@@ -60,11 +67,15 @@ class Crowd:
 
     def go(self) -> list[float]:
         """What each of them gave. :raises RuntimeError: a child failed."""
+        self._hear()
         os.close(self._open)
+        return [struct.unpack("d", one)[0] for one in self._hear()]
+
+    def _hear(self) -> list[bytes]:
         told = [os.read(self._told, 8) for _ in self._children]
         if not all(told):
             raise RuntimeError("one of the processes failed")
-        return [struct.unpack("d", one)[0] for one in told]
+        return told
 
     def end(self) -> None:
         """:raises RuntimeError: a child failed."""
@@ -89,13 +100,13 @@ def _crowd(here: Here, directory: str) -> list[Figure]:
     least: list[float] = []
     lost = 0
     for number in range(ROUNDS + 1):
-        crowd = Crowd(CROWD, _timed(here.take))
+        crowd = Crowd(CROWD, _timed(here.take), lambda: here.release(here.take()))
         found = crowd.go()
-        lost += CROWD + 1 - len(json.loads(here.registry_text())["holds"])
-        text = _half(here.registry_text())
+        lost += CROWD + 1 - len(here.registry()["holds"])
+        record = _half(here.registry())
         crowd.end()
         here.release(here.take())  # a transaction of the living: the holds of the dead go
-        bare = Crowd(CROWD, lambda text=text: Bare(f"{directory}/bare", text).timed())  # type: ignore[misc]
+        bare = _bare_crowd(f"{directory}/bare", record)
         if number:
             ours += found
             least += bare.go()
@@ -110,11 +121,13 @@ def _crowd(here: Here, directory: str) -> list[Figure]:
     ]
 
 
-def _half(text: str) -> str:
+def _bare_crowd(path: str, record: object) -> Crowd:
+    return Crowd(CROWD, lambda: Bare(path, record).timed(), lambda: Bare(path, record).once())
+
+
+def _half(record: dict[str, Any]) -> dict[str, Any]:
     """The record as it is in the middle of the crowd: what a write writes on average."""
-    record = json.loads(text)
-    record["holds"] = dict(list(record["holds"].items())[: CROWD // 2])
-    return json.dumps(record, separators=(",", ":"))
+    return {**record, "holds": dict(list(record["holds"].items())[: CROWD // 2])}
 
 
 def _fairness(here: Here) -> list[Figure]:

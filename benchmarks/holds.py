@@ -18,7 +18,7 @@ def figures() -> list[Figure]:
     directory = tempfile.mkdtemp(prefix="bench-")
     try:
         with job(directory, "bench") as here:
-            bare = Bare(f"{directory}/bare", here.registry_text())
+            bare = Bare(f"{directory}/bare", here.registry())
 
             def hold_and_release() -> float:
                 began = time.perf_counter()

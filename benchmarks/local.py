@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from benchmarks.measure import wait_for
 from nodexfer.config import Config, load
@@ -28,9 +30,9 @@ class Here:
     def release(self, hold_id: str) -> None:
         hold.release(self._config, hold_id)
 
-    def registry_text(self) -> str:
+    def registry(self) -> dict[str, Any]:
         with open(self._config.node_paths.registry, encoding="utf-8") as file:
-            return file.read()
+            return dict(json.load(file))
 
     def wait_for_the_end(self) -> None:
         """Of the keeper, once the last hold is gone."""

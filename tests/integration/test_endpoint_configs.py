@@ -7,10 +7,15 @@ import os
 import pathlib
 import pwd
 import subprocess
+import sys
 from dataclasses import asdict
 from typing import Any
 
 import pytest
+
+from nodexfer.clock import Deadline
+from nodexfer.sandbox.demo.leftovers import files, processes
+from nodexfer.sandbox.demo.offline import offline
 
 CONFIGS = pathlib.Path(__file__).parents[2] / "endpoint_configs"
 NAMES = sorted(path.name for path in CONFIGS.iterdir() if path.is_dir())
@@ -91,3 +96,34 @@ def test_a_block_holds_from_its_first_line_to_its_end(
     script = f'{init}\necho "block $HELD" >> {tmp_path}/log\n'
     assert subprocess.run(["/bin/bash", "-c", script], check=False, timeout=20).returncode == code
     assert (tmp_path / "log").read_text() == log
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(150)
+def test_a_function_on_a_real_block_stages_and_the_block_leaves_nothing(tmp_path: pathlib.Path) -> None:
+    with offline(str(tmp_path), prefix="compute") as user:
+        pathlib.Path(user.stage.site, "input").write_bytes(b"what is at the site")
+        (tmp_path / "run").mkdir()
+        program = [sys.executable, "-m", "tests.integration.compute_block"]
+        done = subprocess.run(
+            [*program, str(CONFIGS / "local"), str(tmp_path / "run"), "site:/input", "site:/output"],
+            env={
+                **user.environment,
+                # The endpoint looks its own programs up in PATH.
+                "PATH": f"{user.stage.bin}:{os.path.dirname(sys.executable)}:{user.environment['PATH']}",
+                "GLOBUS_COMPUTE_USER_DIR": str(tmp_path / "globus_compute"),
+            },
+            cwd=pathlib.Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=140,
+            start_new_session=True,
+        )
+        assert done.returncode == 0, done.stderr
+        assert pathlib.Path(user.stage.site, "output").read_bytes() == b"what is at the site"[::-1]
+        deadline = Deadline(30)
+        while processes(f"NODEXFER_NODE_DIR={user.stage.node_dir}", []) and not deadline.passed:
+            pass
+        assert processes(f"NODEXFER_NODE_DIR={user.stage.node_dir}", []) == []
+        assert files(user.stage.node_dir, user.stage.site) == []

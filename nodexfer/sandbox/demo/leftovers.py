@@ -17,6 +17,9 @@ class Found(NamedTuple):
     pid: int
     words: str
 
+    def __str__(self) -> str:
+        return f"process {self.pid}: {self.words}"
+
 
 def processes(directory: str, sessions: Collection[int], but: Collection[int] = ()) -> list[Found]:
     """Living processes of our user that belong to this demonstration, this one and ``but`` (pids) left out.

@@ -60,10 +60,10 @@ def test_foreign_modules_are_told_from_the_standard_librarys(tmp_path: pathlib.P
 
 
 def test_a_bare_write_is_whole_and_leaves_one_file(tmp_path: pathlib.Path) -> None:
-    bare = baseline.Bare(str(tmp_path / "record"), "text")
+    bare = baseline.Bare(str(tmp_path / "record"), {"a": 1})
     assert bare.timed() > 0
     assert sorted(os.listdir(tmp_path)) == ["record", "record.lock"]
-    assert (tmp_path / "record").read_text() == "text"
+    assert (tmp_path / "record").read_text() == '{"a":1}'
 
 
 def test_a_lock_changes_hands_when_its_holder_is_killed(tmp_path: pathlib.Path) -> None:
