@@ -9,7 +9,8 @@ from typing import Any
 
 from nodexfer.scheduler.protocol import Job, RunArgv, ask
 
-#: pbs_job_attributes(7B), job_state: True = no process of the job is left. What is not here is unknown.
+#: pbs_job_attributes(7B), job_state: True = the run is over; our processes end with its script even where no cgroup
+#: makes them. What is not here is unknown.
 STATES: Mapping[str, bool | None] = {
     "F": True,  # finished; only where the server keeps a history (job_history_enable)
     "X": True,  # a sub-job that "has completed execution or has been deleted"

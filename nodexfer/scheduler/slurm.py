@@ -7,10 +7,11 @@ from collections.abc import Mapping
 
 from nodexfer.scheduler.protocol import Job, RunArgv, ask
 
-#: squeue(1) JOB STATE CODES: True = no process of the job is left. What is not here is unknown.
+#: squeue(1) JOB STATE CODES: True = the run is over. Its script has ended everywhere, and our processes end with it even
+#: where Slurm's tracking lets some survive (observed with proctrack/linuxproc and pgid). What is not here is unknown.
 STATES: Mapping[str, bool | None] = {
     "BOOT_FAIL": True,  # "terminated due to launch failure"
-    "CANCELLED": True,  # shown only after COMPLETING, when every node has confirmed the end of its processes
+    "CANCELLED": True,  # shown only after COMPLETING, when every node has confirmed the end
     "COMPLETED": True,  # "terminated all processes on all nodes with an exit code of zero"
     "DEADLINE": True,  # "terminated on deadline"
     "FAILED": True,
@@ -99,13 +100,11 @@ def state_argv(job: Job) -> list[str]:
 
 
 def parse_state(text: str, job: Job) -> bool | None:
-    """Only lines of this very job count, and only all of them together; a higher restart count is another run."""
-    answers: list[bool | None] = []
-    for line in text.splitlines():
-        fields = line.split()
-        if len(fields) != 3 or fields[0] != job.id or fields[2] != str(job.run):
-            return None
-        answers.append(STATES.get(fields[1]))
-    if not answers or None in answers:
+    """Only one line about this very job counts; a higher restart count is another run.
+
+    (A heterogeneous job has a line for each component, each with a JobID of its own: unknown.)
+    """
+    fields = text.split()
+    if len(fields) != 3 or fields[0] != job.id or fields[2] != str(job.run):
         return None
-    return all(answers)
+    return STATES.get(fields[1])
