@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from nodexfer.scheduler.protocol import Job, RunArgv, ask
 
-#: squeue(1) JOB STATE CODES: True = the run is over. Its script has ended everywhere, and our processes end with it even
-#: where Slurm's tracking lets some survive (observed with proctrack/linuxproc and pgid). What is not here is unknown.
+#: squeue(1) JOB STATE CODES: True = the run is over. Its script has ended, and our processes end with it even where
+#: Slurm's tracking lets some survive (observed with proctrack/linuxproc and pgid). What is not here is unknown.
 STATES: Mapping[str, bool | None] = {
     "BOOT_FAIL": True,  # "terminated due to launch failure"
     "CANCELLED": True,  # shown only after COMPLETING, when every node has confirmed the end
