@@ -66,6 +66,11 @@ class Settings:
         self.debug = bool(os.environ.get("NODEXFER_DEBUG"))
 
 
+def example(*lines: str) -> str:
+    """The ``epilog`` that ends a command's help: what to type, line by line."""
+    return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
+
+
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
         from nodexfer import __version__
@@ -77,8 +82,8 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
 @click.group(
     cls=Table,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
-    epilog='\b\nCompletion, in ~/.bashrc:\n  eval "$(nodexfer completion bash)"\n'
-    "\n\b\nExample:\n  nodexfer run --in site:/data/x.h5 --out y.h5=site:/results/y.h5 -- ./program",
+    epilog='\b\nCompletion, in ~/.bashrc:\n  eval "$(nodexfer completion bash)"\n\n'
+    + example("nodexfer run --in site:/data/x.h5 --out y.h5=site:/results/y.h5 -- ./program"),
 )
 @click.option("--debug", is_flag=True, help="Show the traceback of an error. Also: NODEXFER_DEBUG=1.")
 @click.option(

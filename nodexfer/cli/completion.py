@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
-from nodexfer.cli import cli
+from nodexfer.cli import cli, example
 
 
-@click.command(epilog='\b\nExample, in ~/.bashrc:\n  eval "$(nodexfer completion bash)"')
+@click.command(epilog=example('eval "$(nodexfer completion bash)"     # in ~/.bashrc'))
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print the lines that make SHELL complete nodexfer's commands and options.

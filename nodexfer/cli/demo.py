@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
+from nodexfer.cli import example
 
-@click.command()
+
+@click.command(epilog=example("nodexfer demo"))
 @click.option("--json", "as_json", is_flag=True, help="Print what was measured as JSON on stdout.")
 @click.option("--keep", is_flag=True, help="Keep the temporary directory, with the jobs' scripts and logs.")
 def demo(as_json: bool, keep: bool) -> None:

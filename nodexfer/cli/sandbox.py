@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nodexfer.cli import example
+
 if TYPE_CHECKING:
     from nodexfer.sandbox.launch import Sandbox
 
@@ -24,7 +26,7 @@ _directory = click.option(
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")
 
 
-@click.group()
+@click.group(epilog=example("nodexfer sandbox start --site site=/data", 'eval "$(nodexfer sandbox env)"'))
 def sandbox() -> None:
     """Run an offline Globus: Auth, Transfer, and a stand-in for Globus Connect Personal.
 
@@ -32,7 +34,7 @@ def sandbox() -> None:
     """
 
 
-@sandbox.command()
+@sandbox.command(epilog=example("nodexfer sandbox start --site site=/data"))
 @_directory
 @click.option(
     "--site", "sites", multiple=True, metavar="NAME=DIR", help="A site collection and the directory that it serves."
@@ -58,14 +60,14 @@ def start(directory: str, sites: tuple[str, ...], allow_root: bool | None, as_js
         click.echo(f'Next: eval "$(nodexfer sandbox env{_where(directory)})"', err=True)
 
 
-@sandbox.command()
+@sandbox.command(epilog=example("nodexfer sandbox stop"))
 @_directory
 def stop(directory: str) -> None:
     """Stop it. Its state stays for the next start; tasks go on then."""
     _attach(directory).stop()
 
 
-@sandbox.command()
+@sandbox.command(epilog=example("nodexfer sandbox status --json"))
 @_directory
 @_as_json
 def status(directory: str, as_json: bool) -> None:
@@ -73,9 +75,11 @@ def status(directory: str, as_json: bool) -> None:
     _show(_attach(directory), as_json)
 
 
-@sandbox.command()
+@sandbox.command(epilog=example('eval "$(nodexfer sandbox env)"'))
 @_directory
-@click.option("--shell", type=click.Choice(["sh", "csh", "fish"]), default="sh", show_default=True)
+@click.option(
+    "--shell", type=click.Choice(["sh", "csh", "fish"]), default="sh", show_default=True, help="For which shell."
+)
 @_as_json
 def env(directory: str, shell: str, as_json: bool) -> None:
     """Print what turns globus, globus-sdk and nodexfer to it; for eval. There are secrets in it."""
@@ -90,19 +94,19 @@ def env(directory: str, shell: str, as_json: bool) -> None:
         click.echo(form.format(name, shlex.quote(value)))
 
 
-@sandbox.command()
+@sandbox.command(epilog=example("nodexfer sandbox reset"))
 @_directory
 def reset(directory: str) -> None:
     """Forget its endpoints, tasks, tokens and faults; the client and the sites stay."""
     _attach(directory).reset()
 
 
-@sandbox.group()
+@sandbox.group(epilog=example("nodexfer sandbox fault set fail_path path=/data/x code=PERMISSION_DENIED count=1"))
 def fault() -> None:
     """Make it fail in the ways in which the real one fails."""
 
 
-@fault.command("set")
+@fault.command("set", epilog=example("nodexfer sandbox fault set slow endpoint=site bytes_per_second=1000000"))
 @click.argument("kind")
 @click.argument("fields", nargs=-1, metavar="[NAME=VALUE]...")
 @_directory
@@ -131,7 +135,7 @@ def set_fault(kind: str, fields: tuple[str, ...], directory: str, as_json: bool)
         click.echo(result["id"])
 
 
-@fault.command("list")
+@fault.command("list", epilog=example("nodexfer sandbox fault list"))
 @_directory
 @_as_json
 def list_faults(directory: str, as_json: bool) -> None:
@@ -145,7 +149,7 @@ def list_faults(directory: str, as_json: bool) -> None:
         show_table(["id", "kind", "fields"], [[f.pop("id"), f.pop("kind"), _fields(f)] for f in faults])
 
 
-@fault.command("clear")
+@fault.command("clear", epilog=example("nodexfer sandbox fault clear"))
 @click.argument("id", required=False)
 @_directory
 def clear_fault(id: str | None, directory: str) -> None:
