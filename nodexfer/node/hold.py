@@ -43,6 +43,11 @@ class Taken(NamedTuple):
     scratch: str
     since: float
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """What the job's programs find it by."""
+        return {"NODEXFER_HOLD": self.id, "NODEXFER_JOB": self.job, "NODEXFER_SCRATCH": self.scratch}
+
 
 def take(config: Config, job: Job, owner: ProcessId | None = None, *, endpoint: bool = False) -> Taken:
     """Add a hold, see that its keeper lives, make the job's scratch. Takes 0.3 ms, or 60 ms with a keeper to start.

@@ -1,0 +1,63 @@
+"""``nodexfer status`` for people: at most 80 columns."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from nodexfer.cli.render import printable, show_table
+from nodexfer.units import format_bytes, format_duration
+
+
+def show(found: Mapping[str, Any]) -> None:
+    """Print what :func:`nodexfer.node.status.gather` found."""
+    now = time.time()
+    for name, value in _head(found, now):
+        sys.stdout.write(f"{name:<9} {printable(value)}\n")
+    if found["jobs"]:
+        sys.stdout.write("\n")
+        show_table(("JOB", "HOLDS", "KEEPER", "SINCE"), [_job(job, now) for job in found["jobs"]])
+    if found["tasks"]:
+        sys.stdout.write("\n")
+        show_table(("REQUEST", "STATE", "DONE", "TASK"), [_task(task) for task in found["tasks"]])
+
+
+def _head(found: Mapping[str, Any], now: float) -> list[tuple[str, str]]:
+    lines = [
+        ("node", str(found["host"])),
+        ("place", f"{found['node_dir']} ({found['place'] or 'nobody has led here'})"),
+    ]
+    lines += [("root", root) for root in found["roots"]]
+    leader = found["endpoint"]
+    if leader is None:
+        lines.append(("endpoint", "none (it comes when there is work)"))
+        return lines
+    lines.append(("endpoint", f"{leader['endpoint_id'] or 'none yet'}: {leader['state']}{_since(leader, now)}"))
+    if leader["entry"]:
+        lines.append(("lease", f"{leader['entry']} {leader['lease']}, led by {leader['keeper']}"))
+    if leader["message"]:
+        lines.append(("", leader["message"]))
+    return lines
+
+
+def _since(leader: Mapping[str, Any], now: float) -> str:
+    if leader["state"] == "ready" and leader["ready_at"]:
+        return f" for {format_duration(max(0.0, now - leader['ready_at']))}"
+    if leader["led"] and leader["silent"] > 20.0:
+        return f", and the leader has been silent for {format_duration(leader['silent'])}"
+    return ""
+
+
+def _job(job: Mapping[str, Any], now: float) -> tuple[object, ...]:
+    keeper = "none" if job["keeper"] is None else f"{job['keeper']}{', leads' if job['leads'] else ''}"
+    return job["job"], job["holds"], keeper, format_duration(max(0.0, now - job["since"]))
+
+
+def _task(task: Mapping[str, Any]) -> tuple[object, ...]:
+    done = format_bytes(task["bytes_done"] or 0)
+    if task["bytes_total"]:
+        done += f" of {format_bytes(task['bytes_total'])}"
+    state = f"{task['state']} ({task['trouble']})" if task["trouble"] else task["state"]
+    return f"{task['direction'] or '?'} {task['request']}", state, done, task["task"] or ""

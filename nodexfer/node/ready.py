@@ -1,0 +1,99 @@
+"""Waiting for the endpoint: what ``acquire --endpoint`` and ``hold --endpoint`` do with the hold that they took."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+
+from nodexfer import records
+from nodexfer.clock import Deadline
+from nodexfer.config import Config
+from nodexfer.errors import EndpointFailed, NodeDirRemoved, NodexferError, RecordBroken, from_record
+from nodexfer.node import endpoint, hold
+from nodexfer.node.leadership import failure_path
+from nodexfer.paths import NodePaths, private_directory, safe_name
+from nodexfer.scheduler import Job
+
+FIRST_PAUSE, LAST_PAUSE = 0.01, 0.1
+#: How often the keeper is looked at: it may have been killed.
+KEEPER_SECONDS = 1.0
+
+
+def wait(config: Config, job: Job, taken: hold.Taken, patience: float | None, deadline: Deadline) -> endpoint.Endpoint:
+    """Come back when the endpoint is ready.
+
+    :param patience: seconds to wait for one to come free (of the pool, of another GCP of this user); the time that one
+        needs to start is not counted. None: until the deadline.
+    :raises NodexferError: why there is none; EndpointFailed: it was not ready by the deadline.
+    """
+    paths = config.node_paths
+    tired = Deadline(deadline.left if patience is None else patience)
+    pause = FIRST_PAUSE
+    look = Deadline(KEEPER_SECONDS)
+    while True:
+        found = endpoint.read(paths)
+        if found is not None and found.ready:
+            return found
+        _raise_failure(paths, taken)
+        if found is not None and found.led and found.waiting is not None and tired.passed:
+            raise from_record(found.waiting)
+        if deadline.passed:
+            raise EndpointFailed(f"The endpoint was not ready in time: {_state(found)}", "nodexfer status")
+        if look.passed:
+            look = Deadline(KEEPER_SECONDS)
+            hold.ensure_keeper(config, job)
+        time.sleep(min(pause, deadline.left))
+        pause = min(LAST_PAUSE, pause * 1.3)
+
+
+def _raise_failure(paths: NodePaths, taken: hold.Taken) -> None:
+    """What the job's keeper says of a term that failed after the hold was taken."""
+    try:
+        record = records.read(failure_path(paths.keeper(taken.job)), 1)
+    except (OSError, RecordBroken):
+        return
+    if record is not None and float(record.get("at", 0.0)) >= taken.since:
+        raise from_record(dict(record["error"]))
+
+
+def _state(found: endpoint.Endpoint | None) -> str:
+    if found is None or not found.led:
+        return "nobody leads at this place."
+    silent = time.time() - found.beat
+    if silent > endpoint.SILENT_SECONDS:
+        return (
+            f"the leader (process {found.leader} of job {found.keeper}) has shown no sign of life for {silent:.0f} s; "
+            "it may be suspended, and nobody can lead as long as it is there."
+        )
+    return f"{found.state}, {found.message or 'without a reason'}."
+
+
+def variables(config: Config, taken: hold.Taken, found: endpoint.Endpoint) -> dict[str, str]:
+    """The hold's, and the endpoint's. ``NODEXFER_ROOT`` is a directory that the endpoint sees; it is made here.
+
+    :raises NodeDirUnsafe, NodeDirRemoved: it can not be made.
+    """
+    root = private_directory(f"{_exchange(config, found)}/jobs/{safe_name(taken.job)}")
+    return {**taken.variables, "NODEXFER_ENDPOINT_ID": found.endpoint_id or "", "NODEXFER_ROOT": root}
+
+
+def _exchange(config: Config, found: endpoint.Endpoint) -> str:
+    """On the first of our roots that the leader serves."""
+    for root in config.roots:
+        if root in found.exchanges:
+            return found.exchanges[root]
+    for directory in found.exchanges.values():
+        return directory
+    raise NodeDirRemoved("The endpoint serves no directory of this node.", "nodexfer status")
+
+
+def end_of_job(job: Job, environ: Mapping[str, str] | None = None) -> Deadline:
+    """The deadline of whatever waits in this job; a day where it has no end. May ask the scheduler (10 s)."""
+    from nodexfer import procs, scheduler
+
+    try:
+        end = scheduler.end(job, os.environ if environ is None else environ, procs.run)
+    except (OSError, NodexferError):
+        end = None
+    return Deadline(86400.0) if end is None else Deadline.from_epoch(end)
