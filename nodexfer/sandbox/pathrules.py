@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from nodexfer.sandbox.reach import checked
 from nodexfer.sandbox.storage import StorageError
 
 #: What GCP always adds: "hard code no dot files".
@@ -110,15 +111,14 @@ def home_directory(environ: dict[str, str]) -> str:
 
 
 class RuleGate:
-    """A :class:`~nodexfer.sandbox.local.Gate`: both the path as asked and where it leads must be allowed."""
+    """A :class:`~nodexfer.sandbox.reach.Gate`: both the path as asked and where it leads must be allowed."""
 
     def __init__(self, rules: PathRules, home: str) -> None:
         self._rules = rules
         self._home = home
 
     def locate(self, path: str, write: bool) -> str:
-        if "\0" in path:
-            raise StorageError("INVALID_PATH_NAME", "500 Command failed. : A path has no null character.")
+        path = checked(path)
         for tilde in ("~", "/~"):
             if path == tilde or path.startswith(tilde + "/"):
                 path = f"{self._home}/{path[len(tilde) :]}"

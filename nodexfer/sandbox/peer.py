@@ -13,7 +13,7 @@ from nodexfer.sandbox.storage import StorageError
 from nodexfer.sandbox.wire import Wire
 
 #: Data connections of one stand-in at a time; each is a process there.
-SESSIONS = 16
+SESSIONS = 32
 #: How long a stand-in may take to open one, in seconds.
 OPEN_SECONDS = 10.0
 
@@ -39,15 +39,16 @@ class Hello(NamedTuple):
 class Peer:
     """Thread-safe. Closed once and for all when its control connection ends."""
 
-    def __init__(self, hello: Hello, control: Wire) -> None:
+    def __init__(self, hello: Hello, control: Wire, number: int) -> None:
+        """:param number: grows with every connection that the relay accepts."""
         self.hello = hello
+        self.number = number
         self.since = time.monotonic()
-        self.number = 0
         self._control = control
         self._changed = threading.Condition()
         self._idle: list[tuple[float, Wire]] = []
         self._busy: set[Wire] = set()
-        self._asked: set[str] = set()
+        self._asked: dict[str, float] = {}
         self._waiters = 0
         self._closed = False
 
@@ -61,19 +62,23 @@ class Peer:
 
         :raises StorageError: GC_NOT_CONNECTED when the stand-in is gone, TIMEOUT when it opens none in time.
         """
-        deadline = deadline.sooner(OPEN_SECONDS)
+        opening = deadline.sooner(OPEN_SECONDS)
         with self._changed:
             self._waiters += 1
             try:
                 while True:
                     if self._closed:
                         raise not_connected()
+                    if self.hello.paused:
+                        raise StorageError("GC_PAUSED", "The GCP endpoint is paused")
                     if (found := self._take_idle()) is not None:
                         return found
-                    if deadline.passed:
+                    # While others move data, it is their turn to end; while none does, the stand-in's to open one.
+                    end = deadline if self._busy else opening
+                    if end.passed:
                         raise StorageError("TIMEOUT", "The GCP endpoint opened no data connection in time")
                     self._ask()
-                    self._changed.wait(deadline.left)
+                    self._changed.wait(end.left)
             finally:
                 self._waiters -= 1
 
@@ -88,29 +93,24 @@ class Peer:
 
     def _ask(self) -> None:
         """Have the stand-in open as many connections as there are threads that wait for one."""
+        now = time.monotonic()
+        self._asked = {number: at for number, at in self._asked.items() if now - at < OPEN_SECONDS}
         while len(self._asked) < self._waiters and len(self._asked) + len(self._busy) + len(self._idle) < SESSIONS:
             number = secrets.token_hex(16)
-            self._asked.add(number)
+            self._asked[number] = now
             try:
                 self._control.send(wires.message(wires.REQUEST, open=number))
             except OSError:
                 raise not_connected() from None
 
-    def asked_for(self, number: str) -> bool:
-        """True once for a number that :meth:`_ask` sent: nobody uses it again."""
+    def accept(self, number: str, session: Wire) -> bool:
+        """True, once, for a number that :meth:`_ask` sent: the connection is ours then, and nobody uses it again."""
         with self._changed:
-            if number not in self._asked:
+            if self._closed or self._asked.pop(number, None) is None:
                 return False
-            self._asked.remove(number)
-            return True
-
-    def arrived(self, session: Wire) -> None:
-        with self._changed:
-            if self._closed:
-                session.close()
-                return
             self._idle.append((time.monotonic(), session))
-            self._changed.notify()
+            self._changed.notify_all()
+            return True
 
     def give_back(self, session: Wire) -> None:
         with self._changed:
@@ -119,13 +119,13 @@ class Peer:
                 session.close()
                 return
             self._idle.append((time.monotonic(), session))
-            self._changed.notify()
+            self._changed.notify_all()
 
     def drop(self, session: Wire) -> None:
         """The connection broke, or was left in the middle of something."""
         with self._changed:
             self._busy.discard(session)
-            self._changed.notify()
+            self._changed.notify_all()
         session.close()
 
     def trim(self, seconds: float) -> None:

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from nodexfer.clock import Deadline
 from nodexfer.sandbox import wire as wires
 from nodexfer.sandbox.census import Census, Visit
 from nodexfer.sandbox.peer import Hello, Peer
@@ -43,7 +44,10 @@ class Relay:
         self._peers: dict[str, Peer] = {}
         self._refused: dict[str, float] = {}
         self._census = Census()
-        self._number = 0
+        self._closing = False
+        self._accepted = 0
+        self._threads: set[threading.Thread] = set()
+        self._strangers: set[Wire] = set()
         self._unix = unix
         self._selector = selectors.DefaultSelector()
         self._wake, self._woken = socket.socketpair()
@@ -118,13 +122,19 @@ class Relay:
             return self._census.history()
 
     def close(self) -> None:
-        """Cut everybody off and stop listening; the stand-ins go on trying."""
+        """Cut everybody off and stop listening; the stand-ins go on trying. Worst case 10 s."""
+        deadline = Deadline(10.0)
         self._wake.close()
-        self._thread.join(10.0)
+        self._thread.join(deadline.left)
         with self._lock:
-            peers = list(self._peers.values())
+            self._closing = True
+            for stranger in self._strangers:
+                stranger.cut()
+            peers, threads = list(self._peers.values()), list(self._threads)
         for peer in peers:
             peer.close()
+        for thread in threads:
+            thread.join(deadline.left)
 
     # inside
 
@@ -162,34 +172,38 @@ class Relay:
             connection, _ = listener.accept()
         except OSError:
             return  # it went away again, or we have no descriptor left: the next round tries again
-        threading.Thread(target=self._serve, args=(connection,), name="relay-connection", daemon=True).start()
-
-    def _serve(self, connection: socket.socket) -> None:
         wire = Wire(connection, _HELLO_SECONDS)
+        self._accepted += 1
+        arguments = (wire, self._accepted)
+        thread = threading.Thread(target=self._serve, args=arguments, name="relay-connection", daemon=True)
+        with self._lock:
+            self._strangers.add(wire)
+            self._threads.add(thread)
+        thread.start()
+
+    def _serve(self, wire: Wire, number: int) -> None:
+        taken = False
         try:
             _, hello = wire.receive()
             if "session" in hello:
-                self._take_session(str(hello["session"]), wire)
-                return
-            peer = self._take_control(hello, wire)
+                taken = self._take_session(str(hello["session"]), wire)
+            elif (peer := self._take_control(hello, wire, number)) is not None:
+                self._watch(peer, wire)
         except (OSError, ValueError, KeyError):
-            wire.close()
-            return
-        if peer is None:
-            wire.close()
-            return
-        self._watch(peer, wire)
+            pass  # whoever it was does not speak as a stand-in does, or has gone away
+        finally:
+            with self._lock:
+                self._strangers.discard(wire)
+                self._threads.discard(threading.current_thread())
+            if not taken:
+                wire.close()
 
-    def _take_session(self, number: str, wire: Wire) -> None:
+    def _take_session(self, number: str, wire: Wire) -> bool:
         with self._lock:
             peers = list(self._peers.values())
-        for peer in peers:
-            if peer.asked_for(number):
-                peer.arrived(wire)
-                return
-        wire.close()
+        return any(peer.accept(number, wire) for peer in peers)
 
-    def _take_control(self, fields: dict[str, object], wire: Wire) -> Peer | None:
+    def _take_control(self, fields: dict[str, object], wire: Wire, number: int) -> Peer | None:
         """The newest connection of an endpoint wins; that there were two is remembered."""
         endpoint = self._authenticate(str(fields["secret"]))
         if endpoint is None or endpoint != fields["endpoint"]:
@@ -201,22 +215,27 @@ class Relay:
         hello = Hello(
             endpoint, str(fields["process"]), str(fields["user"]), int(str(fields["pid"])), bool(fields["paused"])
         )
-        peer = Peer(hello, wire)
+        peer = Peer(hello, wire, number)
         wire.send(wires.message(wires.RESULT, welcome=endpoint))
         with self._lock:
-            old = self._peers.get(endpoint)
-            self._peers[endpoint] = peer
+            if self._closing:
+                return None
+            self._strangers.discard(wire)
             self._census.joined(peer)
+            old = self._peers.get(endpoint)
+            if old and old.number > number:
+                old, peer = peer, old  # this thread was slow: the other one has come later
+            self._peers[endpoint] = peer
             if old:
                 self._census.left(old, "replaced")
         if old:
             old.close()
-        return peer
+        return peer if peer.number == number else None
 
     def _watch(self, peer: Peer, wire: Wire) -> None:
         """Until the control connection ends. The stand-in sends nothing more over it."""
         try:
-            wire.set_timeout(None)
+            wire.listen_for_ever()
             wire.receive()
         except (OSError, ValueError):
             pass
@@ -225,7 +244,6 @@ class Relay:
             self._census.left(peer, "ended")
             if self._peers.get(peer.hello.endpoint) is peer:
                 del self._peers[peer.hello.endpoint]
-        wire.close()
 
 
 def _listen_unix(path: str) -> socket.socket:
@@ -233,7 +251,8 @@ def _listen_unix(path: str) -> socket.socket:
         os.unlink(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        listener.bind(path)
+        with wires.short_name(path) as short:
+            listener.bind(short)
         listener.listen(128)
     except BaseException:
         listener.close()

@@ -6,6 +6,7 @@ import os
 import posixpath
 
 from nodexfer.sandbox.local import LocalStorage
+from nodexfer.sandbox.reach import checked
 from nodexfer.sandbox.storage import StorageError
 
 
@@ -21,7 +22,7 @@ class _Root:
         self._root = root.rstrip("/")
 
     def locate(self, path: str, write: bool) -> str:  # noqa: ARG002  (the rules are the same for both)
-        if not path.startswith(("/", "~")) or "\0" in path:
+        if not checked(path).startswith(("/", "~")):
             raise StorageError("INVALID_PATH_NAME", f"500 Command failed. : Not an absolute path: {path!r}")
         inside = path.lstrip("/")
         if inside == "~" or inside.startswith("~/"):

@@ -7,6 +7,7 @@ run with a copy of this file: standard library only.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -58,8 +59,9 @@ class Wire:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
 
-    def fileno(self) -> int:
-        return self._socket.fileno()
+    def listen_for_ever(self) -> None:
+        """No timeout for receiving; that for sending stays."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", 0, 0))
 
     # sending
 
@@ -174,8 +176,19 @@ def connect(host: str, port: int, unix: str | None, seconds: float) -> socket.so
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.settimeout(seconds)
-        connection.connect(unix)
+        with short_name(unix) as short:
+            connection.connect(short)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+@contextlib.contextmanager
+def short_name(path: str) -> Iterator[str]:
+    """A name of at most 108 bytes for a Unix socket's path (unix(7)), good while the context lasts."""
+    directory = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{directory}/{os.path.basename(path)}"
+    finally:
+        os.close(directory)

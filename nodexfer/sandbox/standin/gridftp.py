@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -9,8 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from nodexfer.sandbox import wire as wires
-from nodexfer.sandbox.local import LocalStorage, named
+from nodexfer.sandbox.local import LocalStorage
 from nodexfer.sandbox.pathrules import PathRules, RuleGate, home_directory
+from nodexfer.sandbox.reach import named
 from nodexfer.sandbox.standin import children, settings
 from nodexfer.sandbox.storage import StorageError
 from nodexfer.sandbox.wire import Wire
@@ -52,9 +54,10 @@ class _Server:
         """One request after the other, until the relay closes the connection (ConnectionError)."""
         while True:
             try:
-                _, request = self._wire.receive()
+                _, length = self._wire.header()
             except TimeoutError:
                 continue  # idle
+            request = json.loads(self._wire.body(length))
             operation = getattr(self, f"_{request.pop('op')}")
             try:
                 operation(**request)

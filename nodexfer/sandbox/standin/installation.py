@@ -13,7 +13,7 @@ VERSION = "3.2.8"
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _SANDBOX = os.path.dirname(_HERE)
 #: Modules that are copied below ``lib/nodexfer/sandbox``: standard library and each other, nothing else.
-_SHARED = ("storage.py", "wire.py", "owners.py", "local.py", "pathrules.py")
+_SHARED = ("storage.py", "wire.py", "owners.py", "local.py", "reach.py", "pathrules.py")
 _OWN = ("settings.py", "children.py", "control.py", "ctrl.py", "gc.py", "relaytool.py", "gridftp.py", "register.py")
 #: Program -> the module of it; the names are the real ones.
 _PROGRAMS = {

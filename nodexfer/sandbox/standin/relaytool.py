@@ -43,7 +43,7 @@ def _stay(wire: Wire, hello: dict[str, object], mode: str) -> None:
     kind, answer = wire.receive()
     if kind != wires.RESULT:
         raise ConnectionRefusedError(str(answer.get("reason", "the relay refuses")))
-    wire.set_timeout(None)
+    wire.listen_for_ever()
     print(f"RELAYTOOL=1 status={'PAUSED' if mode == 'pause' else 'CONNECTED'}", flush=True)
     while True:
         kind, request = wire.receive()
