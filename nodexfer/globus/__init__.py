@@ -1,0 +1,1 @@
+"""Globus Auth and Transfer: what is asked of them, and the one module that asks."""

@@ -1,0 +1,72 @@
+"""What an error of the services means: HTTP status and code in, an error of ours with the next command out. Pure.
+
+Codes and bodies as the SDK's recorded answers and the documentation have them (Transfer API, "Common error codes";
+globus-sdk, ``services/transfer`` testing data). What task events mean is the desk's (:mod:`nodexfer.staging.outcome`).
+"""
+
+from __future__ import annotations
+
+from nodexfer.errors import (
+    CollectionUnknown,
+    DestinationExists,
+    EndpointFailed,
+    NodexferError,
+    PermissionRefused,
+    ServiceRefused,
+    ServiceUnreachable,
+    SourceMissing,
+    TokenExpired,
+)
+
+#: How an Auth client is given, for whoever has to do it again.
+SET_CLIENT = "export NODEXFER_CLIENT_ID=... NODEXFER_CLIENT_SECRET=..."
+LENGTH = 300
+
+
+def transfer_error(status: int, code: str, message: str, what: str, next: str = "") -> NodexferError:
+    """An answer of Transfer that is not 2xx, after the SDK's retries.
+
+    :param what: what was asked, as in "listing /a on 1f3a...": it is in the sentence.
+    :param next: a better next command, where the answer itself names one (consents).
+    """
+    said = f"{what}: Globus Transfer says {code} (HTTP {status}): {_one_line(message)}"
+    if "GCDisconnected" in code:
+        return EndpointFailed(f"The endpoint is not connected to Globus ({said}).")
+    if status in (429, 500, 503, 504) and "External" not in code:
+        return ServiceUnreachable(f"Globus Transfer is too busy or down ({said}).", "nodexfer status")
+    if status == 401:
+        return TokenExpired(f"The token is no longer accepted ({said}).", SET_CLIENT)
+    if code == "ConsentRequired":
+        return PermissionRefused(f"The collection asks for a consent that the token lacks ({said}).", next)
+    for marks, kind in _KINDS:
+        if any(mark in code for mark in marks):
+            return kind(said, next or None)
+    return ServiceRefused(said, next)
+
+
+#: In this order: the first that has one of its marks in the code.
+_KINDS: tuple[tuple[tuple[str, ...], type[NodexferError]], ...] = (
+    (("EndpointNotFound",), CollectionUnknown),
+    (("NotFound",), SourceMissing),
+    ((".Exists", "FileExists"), DestinationExists),
+    (("PermissionDenied",), PermissionRefused),
+)
+
+
+def auth_error(status: int, code: str, message: str, source: str) -> NodexferError:
+    """An answer of Globus Auth to a client id and secret, or to a refresh token, from ``source``."""
+    said = f"Globus Auth says {code} (HTTP {status}): {_one_line(message)}"
+    if status >= 500 or status == 429:
+        return ServiceUnreachable(f"Globus Auth is too busy or down. {said}", "nodexfer status")
+    return TokenExpired(f"What is in {source} is not accepted any more, or never was. {said}", SET_CLIENT)
+
+
+def unreachable(url: str, reason: str) -> ServiceUnreachable:
+    return ServiceUnreachable(
+        f"{url} can not be reached from this node: {_one_line(reason)}", f"curl -sS -o /dev/null {url}"
+    )
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= LENGTH else line[:LENGTH] + "..."
