@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -17,6 +18,7 @@ import msgspec
 from nodexfer import records
 from nodexfer.errors import HomeFull, PermissionRefused
 from nodexfer.paths import HomePaths
+from nodexfer.staging.request import Result
 
 FORMAT = 1
 
@@ -85,6 +87,23 @@ def write(paths: HomePaths, receipt: Receipt) -> Receipt:
             raise HomeFull(f"No space is left for the receipt {path}.", f"df -h {paths.home}") from error
         raise
     return msgspec.structs.replace(receipt, path=path)
+
+
+def finished(asked: Receipt, results: Sequence[Result], files: Sequence[ReceiptFile]) -> Receipt:
+    """The receipt of what is proven and in place."""
+    return msgspec.structs.replace(
+        asked,
+        state="done",
+        finished=time.time(),
+        endpoint=next((result.endpoint for result in results if result.endpoint), None),
+        lease=next((result.lease for result in results if result.lease is not None), None),
+        tasks=tuple(dict.fromkeys(task for result in results for task in result.tasks)),
+        attempts=max(result.attempts for result in results),
+        faults=sum(result.faults for result in results),
+        waited_endpoint=max(result.waited_endpoint for result in results),
+        bytes=sum(file.size for file in files),
+        files=tuple(files),
+    )
 
 
 def forget(paths: HomePaths, receipt: Receipt) -> None:

@@ -237,7 +237,7 @@ class Work:
 
     def _leave_move(self, case: Case, move: Move, error: Exception) -> None:
         del move.cases[case.id]
-        case.move = None
+        case.move, case.phase = None, "ready"
         known = error if isinstance(error, NodexferError) else TransferFailed(f"{case.directory}: {error}.")
         case.leave(known)
 

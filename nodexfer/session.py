@@ -1,0 +1,197 @@
+"""The Python side: hold this node, stage in, compute, stage out.
+
+Works in threads (each ``with`` has a hold of its own) and in worker processes of Parsl and Globus Compute: nothing is
+started at import, nothing is kept in module state, and a process that is killed loses its holds with its life.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from nodexfer import procs, scheduler
+from nodexfer.clock import Deadline
+from nodexfer.config import Config, load
+from nodexfer.errors import EndpointFailed, HoldUnknown, NodexferError, from_record
+from nodexfer.node import endpoint as endpoints
+from nodexfer.node import hold as holds
+from nodexfer.scheduler import Job
+
+if TYPE_CHECKING:
+    from nodexfer.staging.client import Client, OnProgress
+    from nodexfer.staging.receipt import Receipt
+
+#: One source or several to one destination; or sources with a destination each, none of which is "into".
+Sources: TypeAlias = "str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Mapping[str, str | os.PathLike[str]]"
+
+
+class Node:
+    """This node, held: made by :func:`hold`. Any thread may use it until its ``with`` ends.
+
+    Relative paths on this node are below :attr:`scratch`, as in ``nodexfer run``.
+    """
+
+    def __init__(self, config: Config, job: Job, scratch: str, environ: Mapping[str, str]) -> None:
+        self._config = config
+        self._job = job
+        self._environ = dict(environ)
+        #: The job's directory on this node's disk, removed with the job's last hold.
+        self.scratch = Path(scratch)
+
+    @property
+    def job(self) -> str:
+        """The key of the job that holds."""
+        return self._job.key
+
+    def stage_in(
+        self,
+        sources: Sources,
+        dest: str | os.PathLike[str] | None = None,
+        *,
+        overwrite: bool = False,
+        merge: bool = False,
+        wait_endpoint: float | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> Receipt:
+        """Bring sources to this node; the proof. By the rules of ``cp -r``; without ``dest``, into the scratch.
+
+        Waits at most until the end of the job, less 30 s (72 h where it has none).
+
+        :param sources: ``name:/path`` or ``globus://<uuid>/path``: one, several, or a mapping to destinations.
+        :param overwrite: an existing destination is replaced.
+        :param merge: an existing directory is added to, files of the same name are replaced.
+        :param wait_endpoint: seconds to wait for a free endpoint of the pool; None as long as for everything else.
+        :raises NodexferError: see :mod:`nodexfer.errors`; nothing was published, or the message names what was.
+        """
+        from nodexfer.staging.bring import bring
+        from nodexfer.staging.intents import fetches
+
+        wanted = fetches(sources, dest, self._config, base=str(self.scratch))
+        who = self.client(wait_endpoint=wait_endpoint, on_progress=on_progress)
+        return bring(who, wanted, overwrite=overwrite, merge=merge)
+
+    def stage_out(
+        self,
+        sources: Sources,
+        dest: str | None = None,
+        *,
+        overwrite: bool = False,
+        merge: bool = False,
+        wait_endpoint: float | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> Receipt:
+        """Send outputs to a collection; the proof. By the rules of ``cp -r``; see :meth:`stage_in` for the rest.
+
+        Every output is looked at before the first is sent. Directories above the destination are made.
+
+        :param sources: paths on this node; or a mapping of each to its destination, and no ``dest``.
+        """
+        from nodexfer.staging.intents import sends
+        from nodexfer.staging.send import send
+
+        wanted = sends(sources, dest, self._config, base=str(self.scratch))
+        who = self.client(wait_endpoint=wait_endpoint, on_progress=on_progress)
+        return send(who, wanted, overwrite=overwrite, merge=merge)
+
+    def endpoint(self, timeout: float = 300.0) -> str:
+        """Have the endpoint brought up, and give its id: for transfers by other means. It may go when nothing moves.
+
+        :raises EndpointFailed: not ready within ``timeout`` seconds; or the error that the leader met.
+        """
+        taken = holds.take(self._config, self._job, procs.this(), endpoint=True)
+        deadline = Deadline(timeout)
+        try:
+            while not deadline.passed:
+                found = endpoints.read(self._config.node_paths)
+                if found is not None and found.ready and found.endpoint_id:
+                    return found.endpoint_id
+                self._raise_failure(taken.since)
+                time.sleep(0.05)
+        finally:
+            holds.release(self._config, taken.id)
+        raise EndpointFailed(f"The endpoint of this node was not ready within {timeout:g} s.")
+
+    def _raise_failure(self, since: float) -> None:
+        """:raises NodexferError: what our keeper met when it tried to lead after ``since``."""
+        from nodexfer import records
+        from nodexfer.node.leadership import failure_path
+
+        record = records.read(failure_path(self._config.node_paths.keeper(self._job.key)), 1)
+        if record is not None and float(record.get("at", 0.0)) >= since:
+            raise from_record(dict(record.get("error", {})))
+
+    def client(self, *, wait_endpoint: float | None = None, on_progress: OnProgress | None = None) -> Client:
+        """On whose behalf the commands ask. :raises DeadlinePassed: the job ends within 30 s."""
+        from nodexfer.staging.client import Client, deadline_of
+
+        return Client(
+            config=self._config,
+            job=self._job,
+            deadline=deadline_of(self._config, self._job, self._environ),
+            environ=self._environ,
+            on_progress=on_progress or (lambda _: None),
+            wait_endpoint=wait_endpoint,
+        )
+
+
+@contextmanager
+def hold(
+    *, endpoint: bool = False, config: Config | None = None, environ: Mapping[str, str] | None = None, **settings: Any
+) -> Iterator[Node]:
+    """Hold this node for the job that we run in, as long as the block, and no longer than this process lives.
+
+    0.3 ms where the job holds already; else its keeper is started (60 ms), and ended with the last hold.
+
+    :param endpoint: have the endpoint up all the while, whether anything moves or not.
+    :param settings: keys of the configuration, which take precedence over environment and file.
+    :raises KeeperFailed, NodeError, ConfigInvalid: nothing is held.
+    """
+    environ = os.environ if environ is None else environ
+    config = load(environ, **settings) if config is None else config
+    job = scheduler.detect(environ)
+    taken = holds.take(config, job, procs.this(), endpoint=endpoint)
+    try:
+        yield Node(config, job, taken.scratch, environ)
+    finally:
+        _release(config, taken.id)
+
+
+def _release(config: Config, name: str) -> None:
+    """Once the block has done its work, that the place is gone is no reason to fail: so is the hold."""
+    try:
+        holds.release(config, name)
+    except (HoldUnknown, NodexferError):
+        if os.path.lexists(config.node_paths.registry):
+            raise
+
+
+def stage_in(
+    sources: Sources, dest: str | os.PathLike[str], *, config: Config | None = None, **options: Any
+) -> Receipt:
+    """Bring sources to this node, and hold it only for that: see :meth:`Node.stage_in`, whose ``options`` it takes.
+
+    A relative ``dest`` is below the working directory.
+    """
+    from nodexfer.staging.intents import absolute
+
+    with hold(config=config) as node:
+        return node.stage_in(absolute(sources, values=True), os.path.abspath(dest) + _slash(dest), **options)
+
+
+def stage_out(sources: Sources, dest: str | None = None, *, config: Config | None = None, **options: Any) -> Receipt:
+    """Send outputs to a collection, and hold this node only for that: see :meth:`Node.stage_out`.
+
+    Relative sources are below the working directory.
+    """
+    from nodexfer.staging.intents import absolute
+
+    with hold(config=config) as node:
+        return node.stage_out(absolute(sources, values=False), dest, **options)
+
+
+def _slash(path: str | os.PathLike[str]) -> str:
+    return "/" if os.fspath(path).endswith("/") else ""

@@ -1,0 +1,145 @@
+"""Stage-in, from the job's side: refuse at once, ask, check what arrived, publish, write the receipt."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from nodexfer import identity
+from nodexfer.errors import HomeFull, Interrupted
+from nodexfer.staging import arrival, client, ground, publish, receipt, spool
+from nodexfer.staging.client import Client
+from nodexfer.staging.plan import Fetch
+from nodexfer.staging.receipt import Receipt, ReceiptFile
+from nodexfer.staging.request import InItem, Request, Result
+
+
+class _Target(NamedTuple):
+    number: int
+    fetch: Fetch
+    #: The destination, with the links above it followed.
+    path: str
+    root: str
+
+
+def bring(who: Client, fetches: Sequence[Fetch], *, overwrite: bool = False, merge: bool = False) -> Receipt:
+    """Bring every source to its destination; the receipt. Nothing is published unless all of it is proven.
+
+    Dying in here leaves a request without an owner, which the desk cancels; or, between two renames of the publishing,
+    whole files under their names. The receipt says "done" only at the end.
+
+    :raises NodexferError: see :mod:`nodexfer.errors`; nothing was published, or the message names what was.
+    """
+    targets = [_target(who, number, fetch) for number, fetch in enumerate(fetches)]
+    for target in targets:
+        ground.refuse_destination(target.path, overwrite=overwrite, merge=merge)
+    requests = _requests(who, targets, overwrite, merge)
+    asked = receipt.write(
+        who.config.home_paths,
+        Receipt(
+            id=requests[0].id,
+            direction="in",
+            job=who.job.key,
+            host=identity.host(),
+            created=requests[0].created,
+        ),
+    )
+    directories: list[str] = []
+    results: list[Result] = []
+    try:
+        directories.extend(client.ask(who, request) for request in requests)
+        results = client.results(who, directories)
+        arrived = _check(targets, requests, results)
+        _publish(targets, requests, results, overwrite, merge)
+    except BaseException as error:
+        client.call_off(who, directories)
+        receipt.forget(who.config.home_paths, asked)
+        _clear(results)
+        if isinstance(error, KeyboardInterrupt):
+            raise Interrupted("Interrupted; the transfer was cancelled, and nothing was published.", "") from error
+        raise
+    _clear(results)
+    for directory in directories:
+        spool.forget(directory)
+    return _finish(who, asked, results, targets, arrived)
+
+
+def _target(who: Client, number: int, fetch: Fetch) -> _Target:
+    path = ground.settle(fetch.destination)
+    return _Target(number, fetch, path, ground.root_of(path, who.config))
+
+
+def _requests(who: Client, targets: Sequence[_Target], overwrite: bool, merge: bool) -> list[Request]:
+    """One for each collection."""
+    requests = []
+    owner, now = client.owner(), time.time()
+    for collection in dict.fromkeys(target.fetch.source.collection for target in targets):
+        name = spool.new_id()
+        mine = [target for target in targets if target.fetch.source.collection == collection]
+        requests.append(
+            Request(
+                id=name,
+                job=who.job.key,
+                owner=owner,
+                direction="in",
+                ins=tuple(InItem(t.number, collection, t.fetch.source.path, t.root) for t in mine),
+                overwrite=overwrite,
+                merge=merge,
+                deadline=who.deadline,
+                created=now,
+                service=who.service,
+                client=who.identity,
+                wait_endpoint=who.wait_endpoint,
+                litter=tuple(publish.near(target.path, name, target.number) for target in mine),
+            )
+        )
+    return requests
+
+
+def _check(targets: Sequence[_Target], requests: Sequence[Request], results: Sequence[Result]) -> list[arrival.Arrived]:
+    found = []
+    for request, result in zip(requests, results, strict=True):
+        found += arrival.check(result, [item.number for item in request.ins])
+    assert {file.number for file in found} <= {target.number for target in targets}
+    return found
+
+
+def _publish(
+    targets: Sequence[_Target], requests: Sequence[Request], results: Sequence[Result], overwrite: bool, merge: bool
+) -> None:
+    by_number = {target.number: target for target in targets}
+    publications = []
+    for request, result in zip(requests, results, strict=True):
+        for item in result.items:
+            path = by_number[item.number].path
+            publications.append(publish.Publication(item.local, path, publish.near(path, request.id, item.number)))
+    publish.publish(publications, overwrite=overwrite, merge=merge)
+
+
+def _clear(results: Sequence[Result]) -> None:
+    publish.remove(sorted({os.path.dirname(item.local) for result in results for item in result.items}))
+
+
+def _finish(
+    who: Client,
+    asked: Receipt,
+    results: Sequence[Result],
+    targets: Sequence[_Target],
+    arrived: Sequence[arrival.Arrived],
+) -> Receipt:
+    by_number = {target.number: target for target in targets}
+    files = []
+    for file in arrived:
+        target = by_number[file.number]
+        source, below = target.fetch.source, f"/{file.path}" if file.path else ""
+        url = f"globus://{source.collection}{source.path}{below}"
+        files.append(ReceiptFile(url, f"{target.path}{below}", file.size))
+    done = receipt.finished(asked, results, files)
+    try:
+        return receipt.write(who.config.home_paths, done)
+    except HomeFull as error:
+        raise HomeFull(
+            f"{error.message} The data are in place and proven; only their receipt is missing.", error.next
+        ) from error

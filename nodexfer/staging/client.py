@@ -1,0 +1,196 @@
+"""The command's end of a request: put into the spool, followed to its result, or called off.
+
+Whatever ends the command, the request does not outlive it: it is cancelled in good order where Python still runs, and
+by the desk, which sees that its owner is dead, where it does not.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from nodexfer import procs, records, scheduler
+from nodexfer.clock import Deadline
+from nodexfer.config import Config
+from nodexfer.errors import DeadlinePassed, Interrupted, NodexferError, from_record
+from nodexfer.node import bell, hold
+from nodexfer.scheduler import Job
+from nodexfer.staging import spool
+from nodexfer.staging.request import Owner, Progress, Request, Result
+
+#: Seconds before the job's end by which everything is over: a file system may be slow, and the script goes on.
+RESERVE_SECONDS = 30.0
+#: The deadline where the job has no end (s).
+LONGEST_SECONDS = 72 * 3600.0
+#: Seconds after the deadline that the desk gets to say so itself, and to take back what it can.
+_GRACE_SECONDS = 20.0
+#: Seconds between two looks at the result: a fiftieth of the age, within these bounds.
+_LOOK = (0.01, 0.5)
+#: Seconds between two looks whether our keeper lives.
+_KEEPER_SECONDS = 2.0
+#: Seconds that a request which was called off gets to go in good order.
+_CANCEL_SECONDS = 5.0
+
+OnProgress = Callable[[Progress], None]
+
+
+class Client(NamedTuple):
+    """On whose behalf: a job that holds this place."""
+
+    config: Config
+    job: Job
+    #: Seconds since the epoch.
+    deadline: float
+    environ: Mapping[str, str]
+    on_progress: OnProgress = lambda _: None
+    wait_endpoint: float | None = None
+
+    @property
+    def service(self) -> str:
+        """The service that the job's environment names; '' leaves it to the desk."""
+        return self.environ.get("GLOBUS_SDK_SERVICE_URL_TRANSFER", "")
+
+    @property
+    def identity(self) -> str:
+        return self.environ.get("NODEXFER_CLIENT_ID", "")
+
+
+def owner() -> Owner:
+    this = procs.this()
+    return Owner(this.pid, this.start, this.namespace)
+
+
+def deadline_of(config: Config, job: Job, environ: Mapping[str, str]) -> float:
+    """When a request of this job must be over: seconds since the epoch.
+
+    A scheduler is asked once for all commands of a job on this node (at most 10 s); the answer is kept in the spool.
+
+    :raises DeadlinePassed: it is too late to move anything.
+    """
+    path = f"{config.node_paths.job_spool(job.key)}/.end"
+    known = records.read(path, 1)
+    if known is None:
+        known = {"format": 1, "end": scheduler.end(job, environ, procs.run)}
+        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+        records.write(path, known)
+    end = known.get("end")
+    deadline = float(end) - RESERVE_SECONDS if end is not None else time.time() + LONGEST_SECONDS
+    if deadline <= time.time():
+        raise DeadlinePassed(f"The job ends within {RESERVE_SECONDS:g} s; nothing was moved.", "")
+    return deadline
+
+
+def ask(client: Client, request: Request) -> str:
+    """Put it into the spool and ring; its directory. :raises DiskFull, NodeDirRemoved: it is not there."""
+    directory = spool.ask(client.config.node_paths, request)
+    _ring(client)
+    return directory
+
+
+def _ring(client: Client) -> None:
+    paths = client.config.node_paths
+    bell.ring(paths.desk_bell)
+    bell.ring(paths.keeper_bell(client.job.key))
+
+
+def results(client: Client, directories: Sequence[str]) -> list[Result]:
+    """Wait for all of them; in the order given.
+
+    :raises NodexferError: the first that one of them ends with. The others are the caller's to call off.
+    :raises DeadlinePassed: nobody said anything in time.
+    """
+    found: dict[str, Result] = {}
+    begun = time.monotonic()
+    deadline = Deadline.from_epoch(client.deadline + _GRACE_SECONDS)
+    next_keeper = begun + _KEEPER_SECONDS
+    news = _News(client.on_progress)
+    while len(found) < len(directories):
+        for directory in directories:
+            if directory not in found and (result := _result(directory)) is not None:
+                found[directory] = _good(result, list(found.values()))
+        news.look([directory for directory in directories if directory not in found])
+        now = time.monotonic()
+        if now >= next_keeper:
+            next_keeper = now + _KEEPER_SECONDS
+            if hold.ensure_keeper(client.config, client.job):
+                _ring(client)
+        if deadline.passed:
+            raise DeadlinePassed("The request was not done by its deadline; nothing was published.", "nodexfer status")
+        if len(found) < len(directories):
+            time.sleep(min(max((now - begun) / 50, _LOOK[0]), _LOOK[1]))
+    return [found[directory] for directory in directories]
+
+
+def _result(directory: str) -> Result | None:
+    result = spool.result(directory)
+    if result is None and not os.path.isdir(directory):
+        raise Interrupted(f"The request {os.path.basename(directory)} was removed; nothing was published.", "")
+    return result
+
+
+def _good(result: Result, before: Sequence[Result]) -> Result:
+    if result.error is None:
+        return result
+    error = from_record(dict(result.error))
+    sent = [item.remote for other in before for item in other.items]
+    if sent:
+        raise type(error)(f"{error.message} Moved before: {', '.join(sent)}.", error.next)
+    raise error
+
+
+class _News:
+    """Progress records of all requests as one. Only a file that has changed is read."""
+
+    def __init__(self, tell: OnProgress) -> None:
+        self._tell = tell
+        self._stamps: dict[str, int] = {}
+        self._last: dict[str, Progress] = {}
+        tell(Progress(state="waiting for an endpoint"))
+
+    def look(self, directories: Sequence[str]) -> None:
+        for directory in directories:
+            try:
+                stamp = os.stat(f"{directory}/{spool.PROGRESS}").st_mtime_ns
+                if self._stamps.get(directory) == stamp:
+                    continue
+                found = spool.progress(directory)
+            except (OSError, NodexferError):
+                continue
+            if found is not None:
+                self._stamps[directory], self._last[directory] = stamp, found
+        if self._last:
+            self._tell(_sum(list(self._last.values())))
+
+
+def _sum(parts: Sequence[Progress]) -> Progress:
+    if len(parts) == 1:
+        return parts[0]
+    totals = [part.bytes_total for part in parts]
+    return Progress(
+        state=parts[-1].state,
+        bytes_done=sum(part.bytes_done for part in parts),
+        bytes_total=None if None in totals else sum(total or 0 for total in totals),
+        files_done=sum(part.files_done for part in parts),
+    )
+
+
+def call_off(client: Client, directories: Sequence[str]) -> None:
+    """Cancel what is not over, and see it gone, 5 s at most. Then the desk goes on with it alone."""
+    waiting = []
+    for directory in directories:
+        if os.path.exists(f"{directory}/{spool.BATCH}") and not os.path.exists(f"{directory}/{spool.RESULT}"):
+            spool.cancel(directory)
+            waiting.append(directory)
+        else:
+            spool.forget(directory)
+    if waiting:
+        _ring(client)
+    deadline = Deadline(_CANCEL_SECONDS)
+    while waiting and not deadline.passed:
+        time.sleep(0.02)
+        waiting = [path for path in waiting if os.path.isdir(path) and not os.path.exists(f"{path}/{spool.RESULT}")]
+    for directory in directories:
+        if directory not in waiting:
+            spool.forget(directory)
