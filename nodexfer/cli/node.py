@@ -125,7 +125,7 @@ def hold(endpoint: bool, wait_endpoint: float | None, command: tuple[str, ...]) 
         holds.release(config, variables["NODEXFER_HOLD"])
 
 
-@click.command()
+@click.command(epilog="\b\nExample:\n  nodexfer status --json")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def status(as_json: bool) -> None:
     """Show what there is on this node: endpoint, place, jobs, holds, tasks."""

@@ -58,11 +58,9 @@ def test_running_status_imports_click_and_the_standard_library_only() -> None:
 @pytest.mark.slow
 def test_running_acquire_and_release_imports_click_and_the_standard_library_only() -> None:
     names = loaded(
-        "from nodexfer.cli import main; import contextlib, io, os\n"
+        "from nodexfer.cli import main; import contextlib, io, os, re\n"
         "with contextlib.redirect_stdout(io.StringIO()) as out: assert main(['acquire']) == 0\n"
-        "for line in out.getvalue().replace(';', '\\n').splitlines():\n"
-        "    key, _, value = line.removeprefix('export ').partition('=')\n"
-        "    os.environ[key] = value.strip(chr(39)) if value else os.environ.get(key, '')\n"
+        "os.environ.update(re.findall(r\"(NODEXFER_\\w+)='?([^';\\s]+)\", out.getvalue()))\n"
         "assert main(['release']) == 0"
     )
     assert foreign(names, "click") == set()
