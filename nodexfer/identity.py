@@ -15,8 +15,8 @@ def host() -> str:
 @cache
 def boot_id() -> str:
     """Random at every boot (proc(5), ``random/boot_id``): a record of another boot is of dead processes."""
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-        return file.read().strip()
+    with open("/proc/sys/kernel/random/boot_id", "rb") as file:
+        return file.read().decode().strip()
 
 
 def pid_namespace() -> int:

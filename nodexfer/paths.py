@@ -5,7 +5,7 @@ node_dir  /tmp/nodexfer-<uid>          0700; its own flock is the leader's lock
   registry.json  registry.lock         the holds
   endpoint.json                        what the leader says of its endpoint
   guard.lock  desk.lock                held for life by the guard and by the desk
-  desk.bell                            a datagram socket: "look at the spool now"
+  desk.bell                            a FIFO: "look at the spool now"
   keepers/<job>                        locked by the job's keeper for life; keepers/<job>.bell beside it
   spool/<job>/<request>/               one directory a request, one writer a file
   gcp-<place>/                         the working copy of the leased GCP config directory

@@ -4,13 +4,12 @@ Every child gets no descriptor but the ones named (``close_fds``): a lock that a
 its owner. Arguments are lists; nothing goes through a shell. A signal goes to a process, never to a number: a pidfd is
 opened first, then the start time is compared, then the signal is sent to what the descriptor holds (pidfd_open(2)).
 
-Imports of subprocess and ctypes are inside the functions: a command that starts nothing does not pay for them.
+Imports of subprocess, signal and ctypes are inside the functions: a command that starts nothing does not pay for them.
 """
 
 from __future__ import annotations
 
 import os
-import signal as _signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, NamedTuple
@@ -25,6 +24,8 @@ PIPE = -1
 STDOUT = -2
 DEVNULL = -3
 
+#: signal(7): the same on every Linux.
+_SIGKILL, _SIGTERM = 9, 15
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -69,15 +70,15 @@ class Process:
         self._child.send_signal(signum)
 
     def terminate(self) -> None:
-        self.signal(_signal.SIGTERM)
+        self.signal(_SIGTERM)
 
     def kill(self) -> None:
-        self.signal(_signal.SIGKILL)
+        self.signal(_SIGKILL)
 
     def kill_group(self) -> None:
-        """SIGKILL the whole process group of a child that was started as the leader of one, unless it was waited for."""
+        """SIGKILL the whole group of a child that was started as the leader of one, unless it was waited for."""
         if self._child.returncode is None:
-            os.killpg(self.pid, _signal.SIGKILL)
+            os.killpg(self.pid, _SIGKILL)
 
     def close(self) -> None:
         """Close our ends of its pipes (a child that reads stdin sees its end). It is neither stopped nor waited for."""
@@ -121,7 +122,7 @@ def run(
     except BaseException as error:
         # The group lives as long as its leader has not been waited for: the number is still ours.
         if child.returncode is None:
-            os.killpg(child.pid, _signal.SIGKILL)
+            os.killpg(child.pid, _SIGKILL)
             child.wait()
         for pipe in (child.stdin, child.stdout, child.stderr):
             if pipe is not None:
@@ -230,6 +231,8 @@ def pidfd(process: ProcessId) -> int | None:
 
 def signal(process: ProcessId, signum: int) -> bool:
     """Send ``signum`` to exactly this process; False when it has ended, or is not ours to signal from here."""
+    from signal import pidfd_send_signal
+
     try:
         descriptor = pidfd(process)
     except ValueError:
@@ -237,7 +240,7 @@ def signal(process: ProcessId, signum: int) -> bool:
     if descriptor is None:
         return False
     try:
-        _signal.pidfd_send_signal(descriptor, signum)
+        pidfd_send_signal(descriptor, signum)
     except (ProcessLookupError, PermissionError):
         return False
     finally:
@@ -254,7 +257,7 @@ def kill_tree(roots: Sequence[ProcessId]) -> int:
     known = set(roots)
     for _ in range(10):
         known |= set(descendants(known))
-        new = [process for process in known - hit if signal(process, _signal.SIGKILL)]
+        new = [process for process in known - hit if signal(process, _SIGKILL)]
         hit.update(new)
         if not new:
             break

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from nodexfer.config import checks
@@ -33,7 +32,15 @@ def _colons(raw: str) -> object:
 
 def _words(raw: str) -> object:
     """:raises ValueError: a quotation mark is not closed."""
+    import shlex  # only where such a variable is set
+
     return shlex.split(raw)
+
+
+def _joined(words: Sequence[str]) -> str:
+    import shlex
+
+    return shlex.join(words)
 
 
 def _roots(raw: object) -> tuple[str, ...]:
@@ -51,9 +58,9 @@ KEYS: Mapping[str, Key] = {
     "linger": Key(checks.seconds, _number, repr),
     "lease": Key(checks.some_seconds, _number, repr),
     "gcp": Key(checks.text, str, str, is_path=True),
-    "gcp_prefix": Key(checks.texts, _words, shlex.join),
+    "gcp_prefix": Key(checks.texts, _words, _joined),
     "gcp_address": Key(checks.text, str, str),
-    "gcp_environment": Key(checks.texts, _words, shlex.join),
+    "gcp_environment": Key(checks.texts, _words, _joined),
     "service_timeout": Key(checks.some_seconds, _number, repr),
 }
 

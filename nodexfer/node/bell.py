@@ -1,51 +1,48 @@
-"""A bell: a datagram socket that says "look now". What is to be seen is on disk: a bell not heard loses nothing.
+"""A bell: a FIFO that says "look now". What is to be seen is on disk: a bell not heard loses nothing.
 
-The path of a Unix socket has room for 107 bytes (unix(7)), a node_dir may be longer: both sides go by
-``/proc/self/fd/<directory>/<name>``.
+A FIFO (fifo(7)) rather than a socket: its path may be of any length, ringing is one open and one write of one byte, and
+a command that rings imports nothing for it.
 """
 
 from __future__ import annotations
 
 import os
-import socket
 
-#: What a ring may say. The keeper looks at once, or for a hold within 50 ms (many may come and go together).
+#: What a ring may say, one byte each. The keeper looks at once, or for a hold within 50 ms (many may come together).
 WORK = b"w"
 HOLD = b"h"
 RELEASE = b"r"
 
 
 class Bell:
-    """The listening end. Only who holds the lock that goes with it makes one: what lies at ``path`` is replaced."""
+    """The listening end. Only who holds the lock that goes with it makes one: what lies at ``path`` is replaced.
+
+    :raises OSError: it can not be made; FileNotFoundError where the directory is gone.
+    """
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
             os.unlink(path)
         except FileNotFoundError:
             pass
-        directory = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            self._socket.bind(f"/proc/self/fd/{directory}/{os.path.basename(path)}")
-        finally:
-            os.close(directory)
+        os.mkfifo(path, 0o600)
+        # Both ends, or it would be at its end whenever nobody rings (fifo(7): Linux defines this).
+        self._descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
 
     def fileno(self) -> int:
-        return self._socket.fileno()
+        return self._descriptor
 
     def heard(self) -> set[bytes]:
         """What was rung since the last look; does not block."""
-        words: set[bytes] = set()
         try:
-            while True:
-                words.add(self._socket.recv(16))
+            return {bytes([word]) for word in os.read(self._descriptor, 65536)}
         except BlockingIOError:
-            return words
+            return set()
 
     def close(self) -> None:
-        """Take it down. Its name goes only where the lock that goes with it is still held."""
-        self._socket.close()
+        """Take it down. Its name goes too, since the lock that goes with it is still held."""
+        os.close(self._descriptor)
         try:
             os.unlink(self.path)
         except OSError:
@@ -55,17 +52,15 @@ class Bell:
 def ring(path: str, word: bytes = WORK) -> bool:
     """Ring the bell at ``path``; False where nobody listens. Neither blocks nor raises: a full one has been rung."""
     try:
-        directory = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:
+        descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:  # ENOENT: no bell; ENXIO: nobody has it open
         return False
-    bell = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
-        bell.sendto(word, f"/proc/self/fd/{directory}/{os.path.basename(path)}")
+        os.write(descriptor, word)
     except BlockingIOError:
         return True
     except OSError:
         return False
     finally:
-        bell.close()
-        os.close(directory)
+        os.close(descriptor)
     return True

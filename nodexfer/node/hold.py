@@ -10,18 +10,20 @@ A keeper that was SIGKILLed while its job lives is started again by the next com
 from __future__ import annotations
 
 import os
-import select
 import time
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from nodexfer import procs
 from nodexfer.clock import Deadline
 from nodexfer.config import Config
 from nodexfer.errors import HoldUnknown, KeeperFailed
 from nodexfer.identity import ProcessId
-from nodexfer.node import bell, clean, registry
+from nodexfer.node import bell, registry
 from nodexfer.paths import NodePaths, private_directory, safe_name
-from nodexfer.scheduler import Job
+from nodexfer.scheduler.protocol import Job
+
+if TYPE_CHECKING:
+    from nodexfer.node.clean import Gone
 
 #: Seconds for a keeper to start. It takes 50 ms, and a parallel file system may be slow.
 START_SECONDS = 10.0
@@ -110,7 +112,7 @@ def release(config: Config, hold_id: str, *, wait: float = END_SECONDS) -> bool:
     :raises NodeError: see :class:`nodexfer.node.registry.Transaction`.
     """
     paths = config.node_paths
-    gone: clean.Gone | None = None
+    gone: Gone | None = None
     with registry.Transaction(paths) as table:
         hold = table.get(hold_id)
         if hold is None:
@@ -129,7 +131,9 @@ def release(config: Config, hold_id: str, *, wait: float = END_SECONDS) -> bool:
     return _wait_for_end(config, hold.job, Deadline(wait))
 
 
-def _end_without_keeper(config: Config, table: registry.Table, job: str) -> clean.Gone:
+def _end_without_keeper(config: Config, table: registry.Table, job: str) -> Gone:
+    from nodexfer.node import clean
+
     table.prune(registry.lives_at(config.node_paths), job)
     gone = clean.job(config, job)
     keeper = config.node_paths.keeper(job)
@@ -148,7 +152,7 @@ def _wait_for_end(config: Config, job: str, deadline: Deadline) -> bool:
     descriptor = _pidfd(keeper.process)
     if descriptor is not None:
         try:
-            if not select.select([descriptor], [], [], deadline.left)[0]:
+            if not _readable(descriptor, deadline.left):
                 return False
         finally:
             os.close(descriptor)
@@ -159,6 +163,14 @@ def _wait_for_end(config: Config, job: str, deadline: Deadline) -> bool:
             gone = _end_without_keeper(config, table, job)
         gone.remove()
     return True
+
+
+def _readable(descriptor: int, seconds: float) -> bool:
+    import select
+
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
 
 
 def _pidfd(process: ProcessId) -> int | None:
@@ -201,7 +213,7 @@ def start_keeper(config: Config, job: Job, script: ProcessId) -> None:
         os.close(log)
         os.close(answer)
     try:
-        said = os.read(ready, 64) if select.select([ready], [], [], START_SECONDS)[0] else b"(nothing in time)"
+        said = os.read(ready, 64) if _readable(ready, START_SECONDS) else b"(nothing in time)"
     finally:
         os.close(ready)
     if child.wait(1.0) is None:

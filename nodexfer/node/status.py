@@ -42,10 +42,10 @@ def gather(config: Config) -> dict[str, Any]:
         return found
     leader = endpoint.read(paths)
     found["endpoint"] = _endpoint(leader)
-    holds = _holds(paths)
+    holds, keepers = _holds(paths)
     found["holds"] = [_hold(hold) for hold in holds]
     found["tasks"] = tasks(paths)
-    found["jobs"] = _jobs(paths, holds, leader)
+    found["jobs"] = [_job(paths, job, holds, keepers, leader) for job in dict.fromkeys(hold.job for hold in holds)]
     return found
 
 
@@ -60,12 +60,14 @@ def _endpoint(found: endpoint.Endpoint | None) -> dict[str, Any] | None:
     return record
 
 
-def _holds(paths: NodePaths) -> list[registry.Hold]:
+def _holds(paths: NodePaths) -> tuple[list[registry.Hold], set[str]]:
+    """The holds that live, and the jobs among theirs whose keeper does."""
     if not os.path.exists(paths.registry):
-        return []
+        return [], set()
     with registry.Transaction(paths) as table:
         lives = registry.lives_at(paths)
-        return [hold for hold in table if lives(hold)]
+        holds = [hold for hold in table if lives(hold)]
+        return holds, {job for job in {hold.job for hold in holds} if registry.keeper_lives(paths, job)}
 
 
 def _hold(hold: registry.Hold) -> dict[str, Any]:
@@ -79,24 +81,19 @@ def _hold(hold: registry.Hold) -> dict[str, Any]:
     }
 
 
-def _jobs(paths: NodePaths, holds: list[registry.Hold], leader: endpoint.Endpoint | None) -> list[dict[str, Any]]:
-    """One for each job that holds. ``keeper`` is None where it was killed: the job's next command starts another."""
-    found = []
-    for job in dict.fromkeys(hold.job for hold in holds):
-        with registry.Transaction(paths):
-            alive = registry.keeper_lives(paths, job)
-        keeper = registry.read_keeper(paths.keeper(job)) if alive else None
-        found.append(
-            {
-                "job": job,
-                "holds": sum(hold.job == job for hold in holds),
-                "keeper": None if keeper is None else keeper.process.pid,
-                "leads": leader is not None and leader.led and leader.keeper == job,
-                "scratch": paths.scratch(job),
-                "since": min(hold.since for hold in holds if hold.job == job),
-            }
-        )
-    return found
+def _job(
+    paths: NodePaths, job: str, holds: list[registry.Hold], keepers: set[str], leader: endpoint.Endpoint | None
+) -> dict[str, Any]:
+    """``keeper`` is None where it was killed: the job's next command starts another."""
+    keeper = registry.read_keeper(paths.keeper(job)) if job in keepers else None
+    return {
+        "job": job,
+        "holds": sum(hold.job == job for hold in holds),
+        "keeper": None if keeper is None else keeper.process.pid,
+        "leads": leader is not None and leader.led and leader.keeper == job,
+        "scratch": paths.scratch(job),
+        "since": min(hold.since for hold in holds if hold.job == job),
+    }
 
 
 def tasks(paths: NodePaths) -> list[dict[str, Any]]:

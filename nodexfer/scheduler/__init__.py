@@ -1,7 +1,8 @@
 """The batch system: which job we are, when it ends, and whether another is over.
 
 Each adapter is two kinds of pure function, "which argv" and "what does this text say"; the runner is an argument
-(:func:`nodexfer.procs.run`). A scheduler is asked rarely: thousands of jobs share one.
+(:func:`nodexfer.procs.run`). A scheduler is asked rarely: thousands of jobs share one. Only the adapter that is needed
+is imported: each file costs a parallel file system something.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import os
 import time
 from collections.abc import Mapping
 
-from nodexfer.scheduler import local, pbs, slurm
 from nodexfer.scheduler.protocol import Job, RunArgv
 
 __all__ = ["Job", "RunArgv", "detect", "end", "is_over"]
@@ -21,9 +21,20 @@ def detect(environ: Mapping[str, str]) -> Job:
 
     ``$NODEXFER_JOB_ID`` wins: who sets it says that this is a job of its own, whatever it runs inside of.
     """
-    if environ.get("NODEXFER_JOB_ID"):
-        return local.detect(environ)
-    return slurm.detect(environ) or pbs.detect(environ) or local.detect(environ)
+    if not environ.get("NODEXFER_JOB_ID"):
+        if environ.get("SLURM_JOB_ID"):
+            from nodexfer.scheduler import slurm
+
+            if (job := slurm.detect(environ)) is not None:
+                return job
+        if environ.get("PBS_JOBID"):
+            from nodexfer.scheduler import pbs
+
+            if (job := pbs.detect(environ)) is not None:
+                return job
+    from nodexfer.scheduler import local
+
+    return local.detect(environ)
 
 
 def end(job: Job, environ: Mapping[str, str], run_argv: RunArgv) -> float | None:
@@ -32,9 +43,15 @@ def end(job: Job, environ: Mapping[str, str], run_argv: RunArgv) -> float | None
     Starts at most one process, of at most 10 s.
     """
     if job.scheduler == "slurm":
+        from nodexfer.scheduler import slurm
+
         return slurm.end(job, environ, run_argv, time.time())
     if job.scheduler == "pbs":
+        from nodexfer.scheduler import pbs
+
         return pbs.end(job, run_argv)
+    from nodexfer.scheduler import local
+
     return local.end(environ, time.time())
 
 
@@ -46,7 +63,11 @@ def is_over(job: Job, run_argv: RunArgv, environ: Mapping[str, str] | None = Non
     """
     environ = os.environ if environ is None else environ
     if job.scheduler == "slurm":
+        from nodexfer.scheduler import slurm
+
         return slurm.is_over(job, environ, run_argv)
     if job.scheduler == "pbs":
+        from nodexfer.scheduler import pbs
+
         return pbs.is_over(job, run_argv)
     return None
