@@ -87,21 +87,21 @@ def box(sandbox_server: Sandbox, tmp_path: Path) -> Iterator[Box]:
 
 
 def transfer_client(box: Box, client: tuple[str, str] | None = None) -> TransferClient:
-    """A TransferClient of the sandbox's client, or of another. The environment must be turned to the sandbox."""
+    """A TransferClient of the sandbox's client, or of another."""
     # Most tests need no sandbox, and this import costs more than they do.
     from globus_sdk import ClientCredentialsAuthorizer, ConfidentialAppAuthClient, TransferClient
 
     environment = box.sandbox.environment
-    auth = ConfidentialAppAuthClient(
-        *(client or (environment["NODEXFER_CLIENT_ID"], environment["NODEXFER_CLIENT_SECRET"]))
-    )
-    return TransferClient(authorizer=ClientCredentialsAuthorizer(auth, TRANSFER_SCOPE))
+    own = environment["NODEXFER_CLIENT_ID"], environment["NODEXFER_CLIENT_SECRET"]
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():  # looked at when a client is made, and never again
+            patch.setenv(name, value)
+        auth = ConfidentialAppAuthClient(*(client or own))
+        return TransferClient(authorizer=ClientCredentialsAuthorizer(auth, TRANSFER_SCOPE))
 
 
 @pytest.fixture
-def transfer(box: Box, monkeypatch: pytest.MonkeyPatch) -> TransferClient:
-    for name, value in box.sandbox.environment.items():
-        monkeypatch.setenv(name, value)
+def transfer(box: Box) -> TransferClient:
     return transfer_client(box)
 
 
