@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from functools import cache
 from typing import NamedTuple
 
@@ -60,3 +61,73 @@ def _start_time(pid: int) -> int | None:
     # The command name is in parentheses and may itself hold any byte, blanks and parentheses included.
     fields = text[text.rindex(b")") + 2 :].split()
     return None if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def descendants(roots: Collection[ProcessId]) -> list[ProcessId]:
+    """All living descendants of ``roots``, by the parents that /proc gives now."""
+    parents = parents_now()
+    family = {process.pid for process in roots if process.alive}
+    found: list[int] = []
+    grown = True
+    while grown:
+        new = [pid for pid, parent in parents.items() if parent in family and pid not in family]
+        family.update(new)
+        found.extend(new)
+        grown = bool(new)
+    return [process for process in map(_of, found) if process is not None]
+
+
+def parents_now() -> dict[int, int]:
+    """pid -> parent pid, of every process that is not a zombie (proc(5) stat, fields 1 and 4)."""
+    parents: dict[int, int] = {}
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{name}/stat", "rb") as file:
+                text = file.read()
+        except OSError:
+            continue
+        fields = text[text.rindex(b")") + 2 :].split(None, 2)
+        if fields[0] not in (b"Z", b"X"):
+            parents[int(name)] = int(fields[1])
+    return parents
+
+
+def _of(pid: int) -> ProcessId | None:
+    try:
+        return ProcessId.of(pid)
+    except ProcessLookupError:
+        return None
+
+
+def this() -> ProcessId:
+    """The process that asks."""
+    return ProcessId.of(os.getpid())
+
+
+def session_leader() -> ProcessId:
+    """The script of our job: the leader of our session (PBS and Slurm start the script as one).
+
+    Where it has ended, lies outside our pid namespace, or belongs to somebody else, the topmost of our parents that is
+    ours stands for it.
+    """
+    leader = os.getsid(0)
+    found = _of(leader) if leader > 0 and _ours(leader) else None
+    return found or _top_parent()
+
+
+def _ours(pid: int) -> bool:
+    try:
+        return os.stat(f"/proc/{pid}").st_uid == os.geteuid()
+    except OSError:
+        return False
+
+
+def _top_parent() -> ProcessId:
+    parents = parents_now()
+    top = os.getpid()
+    # Number 1 of a namespace is nobody's script: where it is ours, what it started is.
+    while (parent := parents.get(top, 0)) > 1 and _ours(parent):
+        top = parent
+    return _of(top) or this()

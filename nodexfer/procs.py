@@ -14,7 +14,11 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, NamedTuple
 
-from nodexfer.identity import ProcessId
+from nodexfer.identity import ProcessId, pid_namespace
+from nodexfer.identity import descendants as descendants
+from nodexfer.identity import parents_now as parents_now
+from nodexfer.identity import session_leader as session_leader
+from nodexfer.identity import this as this
 
 if TYPE_CHECKING:
     import subprocess
@@ -215,8 +219,6 @@ def pidfd(process: ProcessId) -> int | None:
 
     :raises ValueError: ``process`` is of another pid namespace.
     """
-    from nodexfer.identity import pid_namespace
-
     if process.namespace != pid_namespace():
         raise ValueError(f"process {process.pid} belongs to another pid namespace")
     try:
@@ -262,76 +264,6 @@ def kill_tree(roots: Sequence[ProcessId]) -> int:
         if not new:
             break
     return len(hit)
-
-
-def descendants(roots: set[ProcessId] | Sequence[ProcessId]) -> list[ProcessId]:
-    """All living descendants of ``roots``, by the parents that /proc gives now."""
-    parents = parents_now()
-    family = {process.pid for process in roots if process.alive}
-    found: list[int] = []
-    grown = True
-    while grown:
-        new = [pid for pid, parent in parents.items() if parent in family and pid not in family]
-        family.update(new)
-        found.extend(new)
-        grown = bool(new)
-    return [process for process in map(_of, found) if process is not None]
-
-
-def parents_now() -> dict[int, int]:
-    """pid -> parent pid, of every process that is not a zombie (proc(5) stat, fields 1 and 4)."""
-    parents: dict[int, int] = {}
-    for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
-        try:
-            with open(f"/proc/{name}/stat", "rb") as file:
-                text = file.read()
-        except OSError:
-            continue
-        fields = text[text.rindex(b")") + 2 :].split(None, 2)
-        if fields[0] not in (b"Z", b"X"):
-            parents[int(name)] = int(fields[1])
-    return parents
-
-
-def _of(pid: int) -> ProcessId | None:
-    try:
-        return ProcessId.of(pid)
-    except ProcessLookupError:
-        return None
-
-
-def this() -> ProcessId:
-    """The process that asks."""
-    return ProcessId.of(os.getpid())
-
-
-def session_leader() -> ProcessId:
-    """The script of our job: the leader of our session (PBS and Slurm start the script as one).
-
-    Where it has ended, lies outside our pid namespace, or belongs to somebody else, the topmost of our parents that is
-    ours stands for it.
-    """
-    leader = os.getsid(0)
-    found = _of(leader) if leader > 0 and _ours(leader) else None
-    return found or _top_parent()
-
-
-def _ours(pid: int) -> bool:
-    try:
-        return os.stat(f"/proc/{pid}").st_uid == os.geteuid()
-    except OSError:
-        return False
-
-
-def _top_parent() -> ProcessId:
-    parents = parents_now()
-    top = os.getpid()
-    # Number 1 of a namespace is nobody's script: where it is ours, what it started is.
-    while (parent := parents.get(top, 0)) > 1 and _ours(parent):
-        top = parent
-    return _of(top) or this()
 
 
 def python(*arguments: str) -> list[str]:
