@@ -28,7 +28,7 @@ class Row(NamedTuple):
 
 
 class Report(NamedTuple):
-    """``takeover`` has the first one's ``killed``, ``by``, ``leads_after`` and ``ready_after`` (seconds)."""
+    """``takeover`` is the one after the kill: ``killed``, ``by``, ``leads_after`` and ``ready_after`` (seconds)."""
 
     jobs: tuple[Row, ...]
     endpoints_started: int
@@ -57,6 +57,7 @@ class Report(NamedTuple):
             not self.problems
             and all(row.verified and row.exit_code == 0 and row.task_ids for row in self.jobs)
             and self.takeovers >= 1
+            and self.takeover is not None
             and self.endpoints_live_max == 1
             and not (self.left_processes or self.left_leases or self.left_files)
         )
@@ -123,7 +124,7 @@ def _sentences(report: Report) -> list[str]:
     over = report.takeover
     if over is not None:
         lines.append(
-            f"take-over   job {over['by']} led {over['leads_after'] * 1000:.0f} ms after job {over['killed']} was "
+            f"take-over   {report.takeovers}: job {over['by']} led {over['leads_after'] * 1000:.0f} ms after job {over['killed']} was "
             f"killed; the endpoint was ready again after {over['ready_after']:.1f} s"
         )
     left = record["left"]
@@ -144,7 +145,7 @@ def _wrong(report: Report) -> list[str]:
         lines += [f"job {row.job}: {text}" for text in row.mismatches]
         if not row.task_ids:
             lines.append(f"job {row.job}: no receipt names a task")
-    if report.takeovers < 1:
+    if report.takeovers < 1 or report.takeover is None:
         lines.append("nobody took over")
     if report.endpoints_live_max != 1:
         lines.append(f"{report.endpoints_live_max} endpoints were live at a time")

@@ -64,7 +64,7 @@ def _play(directory: str, narrator: Narrator) -> Report:
         jobs=tuple(_row(job, site, f"{user.stage.home}/.nodexfer") for job in cast.jobs),
         endpoints_started=int(gcp["started"]),
         endpoints_live_max=max(gcp["user_live_max"].values(), default=0),
-        takeovers=0 if over is None else 1,
+        takeovers=cast.watch.take_overs(),
         takeover=None if over is None else _told(over, cast),
         left_processes=tuple(map(str, leftovers.processes(directory, cast.sessions()))),
         left_leases=tuple(leases),

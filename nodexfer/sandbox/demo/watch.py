@@ -66,6 +66,11 @@ class Watch(threading.Thread):
     def now(self) -> Sighting | None:
         return self.sightings[-1] if self.sightings else None
 
+    def take_overs(self) -> int:
+        """How often another keeper became leader and went on with the lease, after a death or an ordinary end."""
+        led = [(seen.leader, seen.lease) for seen in list(self.sightings) if seen.leader and seen.lease]
+        return sum(new[0] != old[0] and new[1] == old[1] for old, new in zip(led, led[1:], strict=False))
+
     def take_over(self, killed: str, at: float) -> TakeOver | None:
         """The take-over after ``killed`` (a job's key) died at ``at``; None until the next one is ready."""
         later = [seen for seen in list(self.sightings) if seen.at >= at and seen.leader not in ("", killed)]

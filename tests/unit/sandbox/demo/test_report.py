@@ -48,6 +48,7 @@ def test_the_record_has_every_promised_field_as_a_number_or_rows() -> None:
     "change",
     [
         {"takeovers": 0},
+        {"takeover": None},
         {"endpoints_live_max": 2},
         {"endpoints_live_max": 0},
         {"left_processes": ("process 1: x",)},

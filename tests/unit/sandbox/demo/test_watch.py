@@ -29,6 +29,12 @@ def test_a_take_over_is_timed_from_the_kill_to_the_next_leader_and_to_its_readin
     assert found.ready == pytest.approx(0.5)
 
 
+def test_a_take_over_is_another_leader_under_the_same_lease(tmp_path: pathlib.Path) -> None:
+    words = [("a", 0), ("a", 1), ("a", 1), ("b", 0), ("b", 1), ("a", 1), ("c", 2), ("", 0), ("d", 2)]
+    watch = watch_with(tmp_path, *(Sighting(at, "ready", leader, "e", n) for at, (leader, n) in enumerate(words)))
+    assert watch.take_overs() == 3
+
+
 def test_the_dead_leaders_own_last_word_is_no_take_over(tmp_path: pathlib.Path) -> None:
     watch = watch_with(tmp_path, seen(1, "ready", "a"), seen(10.001, "ready", "a"), seen(10.01, "starting", "b"))
     assert watch.take_over("a", 10.0) is None
