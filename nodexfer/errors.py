@@ -167,6 +167,13 @@ class LeaseLost(EndpointError):
     default_next = "nodexfer pool list"
 
 
+class EndpointHeld(EndpointError):
+    """The endpoint is in use somewhere, and so can not be removed."""
+
+    exit_code = 38
+    default_next = "nodexfer pool list"
+
+
 # 40-49: Globus Auth and Transfer -------------------------------------------------------------------------------
 
 

@@ -71,6 +71,8 @@ def setup(
         raise EndpointFailed(
             f"{program.path} -setup failed with exit code {done.code}: {_one_line(words)[-600:]}", "nodexfer pool list"
         )
+    for name, is_directory in _walk(config_dir):
+        os.chmod(f"{config_dir}/{name}", 0o700 if is_directory else 0o600)
     return endpoint_id(config_dir)
 
 

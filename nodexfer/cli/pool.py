@@ -1,0 +1,134 @@
+"""``nodexfer pool create|list|show|remove``: the endpoints that the nodes share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nodexfer.cli import render
+from nodexfer.config import Config, load
+
+if TYPE_CHECKING:
+    from nodexfer.globus.sdk import SdkGlobus
+
+_POOL = click.option("--pool", "pool_name", metavar="NAME", help="Another pool than the configured one.")
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print data for programs.")
+
+
+@click.group()
+def pool() -> None:
+    """Create, list and remove the endpoints that the nodes share.
+
+    A node takes one while data moves, and gives it back. Make as many as nodes move data at the same time.
+    """
+
+
+@contextmanager
+def _globus(config: Config) -> Iterator[SdkGlobus]:
+    # Only where the service is asked: it takes as long to import as all the rest.
+    from contextlib import closing
+
+    from nodexfer.globus.sdk import connect
+
+    with closing(connect(config, os.environ)) as globus:
+        yield globus
+
+
+@pool.command("create", epilog="\b\nExample:\n  nodexfer pool create --count 2 --prefix mynode")
+@click.option("--count", type=click.IntRange(1, 100), required=True, help="How many.")
+@click.option("--prefix", required=True, help="They are called PREFIX-1, PREFIX-2, ...")
+@_POOL
+@_JSON
+def create_(count: int, prefix: str, pool_name: str | None, as_json: bool) -> None:
+    """Make endpoints: at Globus, and their credentials here.
+
+    Run it where the service can be reached; it needs the GCP program and no browser.
+    """
+    from nodexfer.gcp import install
+    from nodexfer.pool import create, manage
+
+    config = load(pool=pool_name)
+    program = install.find(config)
+    made = []
+    with _globus(config) as globus:
+        for entry in create.create(config, globus, program, os.environ, count, prefix):
+            made.append(manage.describe(entry))
+            render.say(f"{entry.name} is {entry.endpoint_id}")
+    if as_json:
+        render.show_json(made)
+
+
+@pool.command("list")
+@_POOL
+@_JSON
+def list_(pool_name: str | None, as_json: bool) -> None:
+    """Show the endpoints of the pool, and who has them. Asks nobody."""
+    from nodexfer.pool import manage
+    from nodexfer.pool.entries import read_pool
+
+    config = load(pool=pool_name)
+    found = [manage.describe(entry) for entry in read_pool(config.home_paths, config.pool)]
+    if as_json:
+        render.show_json(found)
+        return
+    render.show_table(["NAME", "ENDPOINT", "STATE", "WHO"], [_row(one) for one in found])
+
+
+def _row(one: dict[str, Any]) -> Sequence[object]:
+    if one["state"] == "broken":
+        return one["name"], one["endpoint_id"], "broken", one["broken"]
+    lease = one["lease"]
+    who = f"{lease['job']} on {lease['host']}" if one["state"] == "held" else ""
+    return one["name"], one["endpoint_id"], one["state"], who
+
+
+@pool.command()
+@click.argument("name")
+@_POOL
+@_JSON
+def show(name: str, pool_name: str | None, as_json: bool) -> None:
+    """Show one endpoint, as the pool and as Globus knows it."""
+    from nodexfer.pool import manage
+
+    config = load(pool=pool_name)
+    with _globus(config) as globus:
+        found = manage.show(config, globus, name)
+    if as_json:
+        render.show_json(found)
+        return
+    lease = found.pop("lease")
+    if lease is not None:
+        found["lease"] = f"{lease['number']}, {'given back by' if lease['released'] else 'held by'} job {lease['job']}"
+        found["host"] = lease["host"]
+        found["renewed"] = lease["renewed"]
+    rows = [(key.replace("_", " "), _words(value)) for key, value in found.items() if value is not None]
+    render.show_table(["WHAT", name], rows)
+
+
+def _words(value: object) -> object:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
+
+
+@pool.command()
+@click.argument("name")
+@click.option("--forget", is_flag=True, help="Only here: leave the endpoint at Globus as it is.")
+@_POOL
+@_JSON
+def remove(name: str, forget: bool, pool_name: str | None, as_json: bool) -> None:
+    """Take one endpoint away, at Globus and here. Refused while a node has it."""
+    from nodexfer.pool import manage
+
+    config = load(pool=pool_name)
+    if forget:
+        manage.remove(config, None, name)
+    else:
+        with _globus(config) as globus:
+            manage.remove(config, globus, name)
+    if as_json:
+        render.show_json({"removed": name})
+    else:
+        render.say(f"{name} is removed")
