@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from nodexfer.clock import Deadline
-from nodexfer.errors import EndpointFailed, EndpointNotOurs
+from nodexfer.errors import EndpointFailed, EndpointNotOurs, PermissionRefused
 from nodexfer.globus.protocol import Globus, Task
 from nodexfer.staging.batches import lease_mark
 
@@ -20,7 +20,12 @@ def fence(globus: Globus, endpoint: str, lease: int, deadline: Deadline) -> None
     :raises EndpointNotOurs: the endpoint belongs to another identity than the token's.
     :raises EndpointFailed: a task did not end by the deadline.
     """
-    found = globus.collection(endpoint)
+    try:
+        found = globus.collection(endpoint)
+    except PermissionRefused as error:  # endpoints of a pool are private: others may not even look
+        raise EndpointNotOurs(
+            f"The endpoint {endpoint} belongs to another identity than your token, which is of {globus.identity()}."
+        ) from error
     if found.owner_id != globus.identity():
         raise EndpointNotOurs(
             f"The endpoint {endpoint} ({found.name}) belongs to the identity {found.owner_id}, "
