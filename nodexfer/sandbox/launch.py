@@ -66,6 +66,7 @@ class Sandbox:
         :param switches: see :mod:`nodexfer.sandbox.switches`.
         :param relay_unix: a Unix socket for stand-ins in another network namespace.
         :raises ServiceUnreachable: it did not start; the log's end is in the message.
+        :raises SecretExposed: its admin token can be read by others.
         :raises ServiceRefused: a sandbox of this directory runs already.
         """
         layout = Layout(os.path.realpath(directory))
@@ -77,7 +78,7 @@ class Sandbox:
         if relay_unix is not None:
             argv += ["--relay-unix", relay_unix]
         argv += ["--switches", json.dumps(dict(switches or {}))]
-        layout.make()
+        layout.make().read_admin_token()
         with open(layout.log, "ab") as errors:
             process = procs.spawn(
                 argv,

@@ -75,6 +75,7 @@ class Engine:
             entry = self._add(task, [])
             entry.journal.save()
             self._dispatch()
+            self._changed.notify_all()
             return task
 
     def submitted(self, owner: str, submission_id: str) -> Task | None:
@@ -167,7 +168,11 @@ class Engine:
                 slots[key] = slots.get(key, 0) + 1
         wait = 1.0
         for entry in self._entries.values():
-            if entry.task.over or entry.control is not None:
+            if entry.task.over:
+                continue
+            left = entry.task.deadline - time.time()
+            wait = min(wait, left) if left > 0 else wait
+            if entry.control is not None:
                 continue
             key = (entry.task.owner, entry.task.type)
             if entry.ready_at > now:

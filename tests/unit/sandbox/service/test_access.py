@@ -1,0 +1,117 @@
+"""Who may do what: every request needs a token, and other users of the machine can reach the port as well."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+from globus_sdk import AuthAPIError, ConfidentialAppAuthClient, NativeAppAuthClient, TransferAPIError
+
+from tests.support.sandbox import TRANSFER_SCOPE, Box, transfer_client
+from tests.unit.sandbox.service.support import Tasks, ask, token_of
+
+
+@pytest.fixture
+def at_the_sandbox(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in box.sandbox.environment.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/v0.10/task_list", "/v0.10/submission_id", "/v0.10/endpoint_search?filter_fulltext=x", "/v0.10/no/such/route"],
+)
+def test_transfer_needs_a_token(box: Box, path: str) -> None:
+    for token in (None, "made up"):
+        answer = ask(box, path, token)
+        assert (answer.status, answer.json["code"]) == (401, "ClientError.AuthenticationFailed")
+
+
+def test_a_token_for_another_service_is_no_token(box: Box, at_the_sandbox: None) -> None:
+    environment = box.sandbox.environment
+    client = ConfidentialAppAuthClient(environment["NODEXFER_CLIENT_ID"], environment["NODEXFER_CLIENT_SECRET"])
+    tokens = client.oauth2_client_credentials_tokens(requested_scopes=f"openid {TRANSFER_SCOPE}").by_resource_server
+    assert ask(box, "/v0.10/task_list", tokens["auth.globus.org"]["access_token"]).status == 401
+    assert ask(box, "/v2/oauth2/userinfo", tokens["transfer.api.globus.org"]["access_token"]).status == 401
+    assert ask(box, "/v0.10/task_list", tokens["transfer.api.globus.org"]["access_token"]).status == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("status", None), ("fault", None), ("fault", {"kind": "wedge"}), ("reset", {}), ("stop", {}), ("site", {})],
+)
+def test_the_sandboxes_own_routes_need_its_key(tasks: Tasks, path: str, body: object) -> None:
+    for token in (None, "made up", token_of(tasks.client)):
+        assert ask(tasks.box, f"/sandbox/{path}", token, body).status == 401
+    assert tasks.box.sandbox.status()["faults"] == []
+
+
+def test_a_wrong_secret_gets_nothing(box: Box, at_the_sandbox: None) -> None:
+    with pytest.raises(AuthAPIError) as refused:
+        ConfidentialAppAuthClient(box.sandbox.environment["NODEXFER_CLIENT_ID"], "no").oauth2_client_credentials_tokens(
+            requested_scopes=TRANSFER_SCOPE
+        )
+    assert refused.value.http_status == 401
+
+
+def test_a_client_that_anybody_can_make_is_nobody(box: Box, at_the_sandbox: None) -> None:
+    """``globus login`` makes one without any proof: it must not reach a site's files by itself."""
+    made = NativeAppAuthClient(str(uuid.uuid4())).post("/v2/api/clients", data={"client": {"name": "stranger"}})
+    credential = made["included"]["client_credential"]
+    stranger = ConfidentialAppAuthClient(credential["client"], credential["secret"])
+    with pytest.raises(AuthAPIError) as refused:
+        stranger.oauth2_client_credentials_tokens(requested_scopes=TRANSFER_SCOPE)
+    assert refused.value.http_status == 401
+
+
+def test_a_gcp_is_its_owners_alone(tasks: Tasks) -> None:
+    made = tasks.client.post("/v0.10/endpoint", data={"is_globus_connect": True, "display_name": "mine"})
+    other = transfer_client(tasks.box, tasks.box.sandbox.add_client())
+    for call in (
+        lambda: other.operation_ls(made["id"], path="/"),
+        lambda: other.update_endpoint(made["id"], {"display_name": "yours"}),
+        lambda: other.delete_endpoint(made["id"]),
+        lambda: Tasks(tasks.box, other).submit(("/f", "/f"), destination=made["id"]),
+    ):
+        with pytest.raises(TransferAPIError) as refused:
+            call()
+        assert (refused.value.http_status, refused.value.code) == (403, "PermissionDenied")
+    assert other.get_endpoint(made["id"])["globus_connect_setup_key"] is None
+
+
+def test_a_private_endpoint_is_seen_by_its_owner_alone(tasks: Tasks) -> None:
+    fields = {"is_globus_connect": True, "display_name": "hidden one", "public": False}
+    made = tasks.client.post("/v0.10/endpoint", data=fields)
+    other = transfer_client(tasks.box, tasks.box.sandbox.add_client())
+    assert [row["id"] for row in tasks.client.endpoint_search("hidden one")] == [made["id"]]
+    assert list(other.endpoint_search("hidden one")) == []
+    with pytest.raises(TransferAPIError, match="permission"):
+        other.get_endpoint(made["id"])
+
+
+def test_a_task_is_its_owners_alone(tasks: Tasks) -> None:
+    task = tasks.submit(("/missing", "/x"))
+    other = transfer_client(tasks.box, tasks.box.sandbox.add_client())
+    for call in (other.get_task, other.cancel_task, other.task_event_list):
+        with pytest.raises(TransferAPIError) as refused:
+            call(task)
+        assert refused.value.http_status == 404
+    assert list(other.task_list()) == []
+
+
+def test_a_setup_key_is_used_once(tasks: Tasks) -> None:
+    made = tasks.client.post("/v0.10/endpoint", data={"is_globus_connect": True, "display_name": "once"})
+    key = made["globus_connect_setup_key"]
+    first = ask(tasks.box, "/sandbox/register", body={"setup_key": key})
+    assert first.json["endpoint_id"] == made["id"]
+    assert first.json["owner"] == tasks.box.sandbox.environment["NODEXFER_CLIENT_ID"]
+    again = ask(tasks.box, "/sandbox/register", body={"setup_key": key})
+    assert (again.status, again.json["message"]) == (404, f"Setup Code {key} not found")
+    assert tasks.client.get_endpoint(made["id"])["globus_connect_setup_key"] is None
+
+
+def test_it_listens_on_loopback_only(box: Box) -> None:
+    with open("/proc/net/tcp", encoding="ascii") as file:
+        rows = [line.split() for line in file.readlines()[1:]]
+    port = f"{int(box.sandbox.url.rstrip('/').rpartition(':')[2]):04X}"
+    assert {row[1] for row in rows if row[3] == "0A" and row[1].endswith(f":{port}")} == {f"0100007F:{port}"}
