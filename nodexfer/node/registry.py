@@ -109,9 +109,12 @@ class Table:
     def check(self) -> None:
         """:raises KeyError, TypeError, ValueError: a hold that is none, whoever wrote it."""
         for record in self._holds.values():
-            pid, start, namespace = record["owner"] or record["script"]
-            if not (type(pid) is type(start) is type(namespace) is int and type(record["job"]) is str):
+            for pid, start, namespace in (record["script"], record["owner"] or record["script"]):
+                if not type(pid) is type(start) is type(namespace) is int:
+                    raise ValueError("one of its processes is none")
+            if type(record["job"]) is not str or type(record["endpoint"]) is not bool:
                 raise ValueError("one of its holds is none")
+            float(record["since"])
 
     def as_record(self) -> dict[str, Any]:
         return {"format": FORMAT, "boot": boot_id(), "generation": self.generation, "holds": self._holds}
@@ -157,11 +160,14 @@ class Transaction:
             self._paths.make()
             return Table(os.urandom(8).hex(), {}, changed=True)
         try:
-            table = Table(str(record["generation"]), dict(record["holds"]), changed=False)
+            boot, holds = record["boot"], record["holds"]
+            if type(holds) is not dict:
+                raise ValueError("its holds are none")
+            table = Table(str(record["generation"]), holds, changed=False)
             table.check()
         except (KeyError, TypeError, ValueError) as error:
             raise records.set_aside(self._paths.registry, error) from error
-        return table if record["boot"] == boot_id() else Table(table.generation, {}, changed=True)
+        return table if boot == boot_id() else Table(table.generation, {}, changed=True)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
