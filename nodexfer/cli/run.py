@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nodexfer import procs
-from nodexfer.cli import render
+from nodexfer.cli import example, render
 from nodexfer.cli.stage import options, shown, summary, terminable
 from nodexfer.config import load
 from nodexfer.errors import UrlMalformed
@@ -29,7 +29,7 @@ _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, sign
 
 @click.command(
     context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False},
-    epilog="\b\nExample:\n  nodexfer run --in site:/data/x.h5 --out y.h5=site:/results/y.h5 -- ./program x.h5",
+    epilog=example("nodexfer run --in site:/data/x.h5 --out y.h5=site:/results/y.h5 -- ./program x.h5"),
 )
 @click.option("--in", "ins", multiple=True, metavar="SRC[=DEST]", help="Bring SRC; as DEST, else under its own name.")
 @click.option("--out", "outs", multiple=True, metavar="SRC=DEST", help="Send SRC to DEST when the program has ended.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nodexfer.cli import render
+from nodexfer.cli import example, render
 from nodexfer.config import Config, load
 from nodexfer.errors import Interrupted, UrlMalformed
 from nodexfer.units import format_bytes, parse_duration
@@ -63,8 +63,10 @@ _MANIFEST = click.option(
 
 @click.command(
     "stage-in",
-    epilog="\b\nExamples:\n  nodexfer stage-in site:/data/a.h5 site:/data/b.h5 $NODEXFER_SCRATCH/\n"
-    "  nodexfer stage-in --manifest inputs.tsv",
+    epilog=example(
+        "nodexfer stage-in site:/data/a.h5 site:/data/b.h5 $NODEXFER_SCRATCH/",
+        "nodexfer stage-in --manifest inputs.tsv",
+    ),
 )
 @click.argument("paths", nargs=-1, metavar="SRC... DEST")
 @_MANIFEST
@@ -92,8 +94,9 @@ def stage_in(paths: tuple[str, ...], manifest: str | None, as_json: bool, **sett
 
 @click.command(
     "stage-out",
-    epilog="\b\nExamples:\n  nodexfer stage-out result.h5 site:/results/run7.h5\n"
-    "  nodexfer stage-out --merge figures site:/results/",
+    epilog=example(
+        "nodexfer stage-out result.h5 site:/results/run7.h5", "nodexfer stage-out --merge figures site:/out/"
+    ),
 )
 @click.argument("paths", nargs=-1, metavar="SRC... DEST")
 @_MANIFEST
@@ -162,7 +165,7 @@ def terminable() -> Iterator[None]:
     """
 
     def stop(number: int, _: FrameType | None) -> None:
-        raise Interrupted(f"Stopped by {signal.Signals(number).name}; the transfer was cancelled.", "")
+        raise Interrupted(f"Stopped by {signal.Signals(number).name}; the transfer was cancelled.", "nodexfer status")
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:

@@ -58,7 +58,9 @@ def bring(who: Client, fetches: Sequence[Fetch], *, overwrite: bool = False, mer
         receipt.forget(who.config.home_paths, asked)
         _clear(results)
         if isinstance(error, KeyboardInterrupt):
-            raise Interrupted("Interrupted; the transfer was cancelled, and nothing was published.", "") from error
+            raise Interrupted(
+                "Interrupted; the transfer was cancelled, and nothing was published.", "nodexfer status"
+            ) from error
         raise
     _clear(results)
     for directory in directories:

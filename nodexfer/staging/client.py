@@ -78,7 +78,7 @@ def deadline_of(config: Config, job: Job, environ: Mapping[str, str]) -> float:
     end = known.get("end")
     deadline = float(end) - RESERVE_SECONDS if end is not None else time.time() + LONGEST_SECONDS
     if deadline <= time.time():
-        raise DeadlinePassed(f"The job ends within {RESERVE_SECONDS:g} s; nothing was moved.", "")
+        raise DeadlinePassed(f"The job ends within {RESERVE_SECONDS:g} s; nothing was moved.", "nodexfer status")
     return deadline
 
 
@@ -126,7 +126,9 @@ def results(client: Client, directories: Sequence[str]) -> list[Result]:
 def _result(directory: str) -> Result | None:
     result = spool.result(directory)
     if result is None and not os.path.isdir(directory):
-        raise Interrupted(f"The request {os.path.basename(directory)} was removed; nothing was published.", "")
+        raise Interrupted(
+            f"The request {os.path.basename(directory)} was removed; nothing was published.", "nodexfer status"
+        )
     return result
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import shlex
 import shutil
 
 from nodexfer.errors import DiskFull, NodexferError, PermissionRefused, TransferFailed
@@ -101,5 +102,7 @@ def named(error: OSError, doing: str) -> NodexferError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFull(f"{doing}: no space is left.", "df -h")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return PermissionRefused(f"{doing}: {os.strerror(error.errno)} ({where}).", "")
+        return PermissionRefused(
+            f"{doing}: {os.strerror(error.errno)} ({where}).", f"ls -ld {shlex.quote(where)}" if where else "df -h"
+        )
     return TransferFailed(f"{doing}: {error}.", "nodexfer status")

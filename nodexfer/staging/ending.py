@@ -141,7 +141,7 @@ class Ending:
             raise TransferUnproven(
                 "An output was written to while it was being sent, and what arrived may be a mixture; nothing was "
                 "published. Send it again when the program is done with it.",
-                "",
+                "nodexfer stage-out --help",
             )
 
     def _done(self, case: Case, move: Move, files: list[MovedFile]) -> Result:

@@ -65,15 +65,20 @@ def refuse_destination(path: str, *, overwrite: bool, merge: bool) -> None:
     """
     if os.path.lexists(path) and not overwrite and not (merge and os.path.isdir(path) and not os.path.islink(path)):
         flag = "--merge or --overwrite" if os.path.isdir(path) else "--overwrite"
-        raise DestinationExists(f"{path} exists already; nothing was moved. Give {flag}, or another name.", "")
+        raise DestinationExists(f"{path} exists already; nothing was moved. Give {flag}, or another name.", show(path))
     above = nearest(os.path.dirname(path))
     blocking = os.path.dirname(path)
     while blocking != above:
         if os.path.lexists(blocking):
-            raise DestinationExists(f"{blocking} is no directory, so that {path} can not be.", "")
+            raise DestinationExists(f"{blocking} is no directory, so that {path} can not be.", show(blocking))
         blocking = os.path.dirname(blocking)
     if not os.access(above, os.W_OK | os.X_OK):
-        raise PermissionRefused(f"You may not write in {above}.", f"ls -ld {shlex.quote(above)}")
+        raise PermissionRefused(f"You may not write in {above}.", show(above))
+
+
+def show(path: str) -> str:
+    """The command that shows what is at ``path``."""
+    return f"ls -ld {shlex.quote(path)}"
 
 
 def refuse_full(directory: str, needed: int, what: Sequence[str] = ()) -> None:

@@ -6,6 +6,7 @@ Every function makes HTTP calls, one or a few for each path; several paths of on
 from __future__ import annotations
 
 import posixpath
+import shlex
 from collections import defaultdict
 from collections.abc import Iterable
 
@@ -67,13 +68,14 @@ def sources(globus: Globus, items: Iterable[InItem]) -> list[BatchItem]:
 
 def _source(item: InItem, entry: Entry | None) -> BatchItem:
     if entry is None:
-        directory = posixpath.dirname(item.path)
         raise SourceMissing(
             f"{item.path} does not exist on collection {item.collection}; nothing was moved.",
-            f"globus ls '{item.collection}:{directory}'",
+            f"globus ls {shlex.quote(f'{item.collection}:{posixpath.dirname(item.path)}')}",
         )
     if entry.type not in ("file", "dir"):
-        raise SourceUnsupported(f"{item.path} is neither a file nor a directory; nothing was moved.", "")
+        raise SourceUnsupported(
+            f"{item.path} is neither a file nor a directory; nothing was moved.", show(item.collection, item.path)
+        )
     is_directory = entry.type == "dir"
     return BatchItem(item.number, is_directory, "", item.path, None if is_directory else entry.size)
 
@@ -112,6 +114,11 @@ def destinations(globus: Globus, request: Request) -> list[BatchItem]:
     return found
 
 
+def show(collection: str, path: str) -> str:
+    """The command that shows what is there."""
+    return f"globus stat {shlex.quote(f'{collection}:{path}')}"
+
+
 def temporary(path: str, request: str, number: int) -> str:
     """What an output is called until it is proven: beside its destination, hidden, of bounded length."""
     return f"{posixpath.dirname(path).rstrip('/')}/.nodexfer-{request}-{number}"
@@ -125,7 +132,8 @@ def _refuse_existing(item: OutItem, path: str, entry: Entry | None, request: Req
         return
     flag = "--merge or --overwrite" if is_directory and item.is_directory else "--overwrite"
     raise DestinationExists(
-        f"{path} exists already on collection {item.collection}; nothing was moved. Give {flag}, or another name.", ""
+        f"{path} exists already on collection {item.collection}; nothing was moved. Give {flag}, or another name.",
+        show(item.collection, path),
     )
 
 
@@ -142,7 +150,9 @@ def _make(globus: Globus, collection: str, directory: str, done: set[tuple[str, 
     entry = one(globus, collection, directory)
     if entry is not None:
         if entry.type == "file":
-            raise DestinationExists(f"{directory} is a file on collection {collection}; nothing was moved.", "")
+            raise DestinationExists(
+                f"{directory} is a file on collection {collection}; nothing was moved.", show(collection, directory)
+            )
         return
     _make(globus, collection, posixpath.dirname(directory), done)
     try:

@@ -74,7 +74,9 @@ def _walk(top: str, below: str) -> Iterator[tuple[str, bool]]:
         with os.scandir(os.path.join(top, below)) as entries:
             found = sorted(entries, key=lambda entry: entry.name)
     except PermissionError as error:
-        raise PermissionRefused(f"{os.path.join(top, below)} can not be read; nothing was sent.", "") from error
+        raise PermissionRefused(
+            f"{os.path.join(top, below)} can not be read; nothing was sent.", ground.show(os.path.join(top, below))
+        ) from error
     for entry in found:
         path = os.path.join(below, entry.name)
         is_directory = entry.is_dir(follow_symlinks=False)
@@ -92,7 +94,9 @@ def _seen(number: int, source: str, path: str) -> Seen:
             f"{source} is a link to nothing; nothing was sent.", f"ls -l {_above(source)}"
         ) from error
     except UnicodeEncodeError as error:
-        raise SourceUnsupported(f"{source!r}: Globus moves only files whose names are UTF-8.", "") from error
+        raise SourceUnsupported(
+            f"{source!r}: Globus moves only files whose names are UTF-8.", f"ls -b {_above(source)}"
+        ) from error
     if not stat.S_ISREG(found.st_mode):
         kind = "a link to a directory" if stat.S_ISDIR(found.st_mode) else "neither a file nor a directory"
         raise SourceUnsupported(f"{source} is {kind}, which is not moved; nothing was sent.", f"ls -l {_above(source)}")

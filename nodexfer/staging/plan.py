@@ -13,6 +13,8 @@ from typing import NamedTuple
 from nodexfer.errors import DestinationExists, UrlMalformed
 from nodexfer.staging.location import Local, Remote
 
+_HELP = "nodexfer stage-in --help"
+
 
 class Fetch(NamedTuple):
     """One source to bring, and the path on this node that it becomes."""
@@ -99,7 +101,7 @@ def _refuse_overlap(paths: Sequence[str]) -> None:
     previous = ""
     for path in sorted(paths, key=lambda path: path.split("/")):
         if path == previous:
-            raise DestinationExists(f"Two of the sources would become {path}.", "")
+            raise DestinationExists(f"Two of the sources would become {path}.", _HELP)
         if previous and path.startswith(f"{previous.rstrip('/')}/"):
-            raise DestinationExists(f"One source would become {previous}, and another {path} inside of it.", "")
+            raise DestinationExists(f"One source would become {previous}, and another {path} inside of it.", _HELP)
         previous = path

@@ -137,7 +137,8 @@ def _refuse_conflict(local: str, destination: str) -> None:
     """:raises DestinationExists: a file would take the place of a directory, or the other way round."""
     if not os.path.isdir(local):
         raise DestinationExists(
-            f"{destination} is a directory, and a file would take its place; nothing was published.", ""
+            f"{destination} is a directory, and a file would take its place; nothing was published.",
+            ground.show(destination),
         )
     with os.scandir(local) as entries:
         for entry in entries:
@@ -146,7 +147,8 @@ def _refuse_conflict(local: str, destination: str) -> None:
                 _refuse_conflict(entry.path, target)
             elif os.path.lexists(target) and entry.is_dir(follow_symlinks=False) != os.path.isdir(target):
                 raise DestinationExists(
-                    f"{target} is a file at one side and a directory at the other; nothing was published.", ""
+                    f"{target} is a file at one side and a directory at the other; nothing was published.",
+                    ground.show(target),
                 )
 
 
@@ -155,5 +157,7 @@ def _named(error: OSError, destination: str, done: Sequence[str]) -> NodexferErr
         return error
     published = f"; published before: {', '.join(done)}" if done else "; nothing was published"
     if isinstance(error, FileExistsError):
-        return DestinationExists(f"{destination} appeared while its data were on their way{published}.", "")
+        return DestinationExists(
+            f"{destination} appeared while its data were on their way{published}.", ground.show(destination)
+        )
     return copying.named(error, f"{destination} could not be published{published}")

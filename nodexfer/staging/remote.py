@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from nodexfer.clock import Deadline
 from nodexfer.errors import DestinationExists, EndpointFailed, NodexferError, ServiceUnreachable, TransferUnproven
 from nodexfer.globus.protocol import Globus
-from nodexfer.staging.look import one
+from nodexfer.staging.look import one, show
 from nodexfer.staging.request import BatchItem
 
 #: Seconds that the deletion of what was replaced gets; after that Globus goes on with it alone.
@@ -74,7 +74,9 @@ def _replace(globus: Globus, collection: str, temporary: str, final: str, overwr
         globus.rename(collection, temporary, final)
         return [old] if overwrite else []
     if not overwrite:
-        raise DestinationExists(f"{final} appeared on collection {collection} while its data were on their way.", "")
+        raise DestinationExists(
+            f"{final} appeared on collection {collection} while its data were on their way.", show(collection, final)
+        )
     # An earlier desk may have put the first old one aside; what is at the final name now is to be replaced too.
     remove(globus, collection, [old])
     globus.rename(collection, final, old)
@@ -108,7 +110,9 @@ def _merge(globus: Globus, collection: str, source: str, target: str) -> list[st
         elif entry.type == "dir" and other.type == "dir":
             doomed.extend(_merge(globus, collection, here, there))
         elif "dir" in (entry.type, other.type):
-            raise DestinationExists(f"{there} is a file at one side and a directory at the other.", "")
+            raise DestinationExists(
+                f"{there} is a file at one side and a directory at the other.", show(collection, there)
+            )
         else:
             doomed.extend(_replace(globus, collection, here, there, overwrite=True, is_there=True))
     return doomed

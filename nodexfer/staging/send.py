@@ -49,7 +49,9 @@ def send(who: Client, sends: Sequence[plan.Send], *, overwrite: bool = False, me
         publish.remove(gathered)
         receipt.forget(who.config.home_paths, asked)
         if isinstance(error, KeyboardInterrupt):
-            raise Interrupted("Interrupted; the transfer was cancelled, and nothing was published.", "") from error
+            raise Interrupted(
+                "Interrupted; the transfer was cancelled, and nothing was published.", "nodexfer status"
+            ) from error
         raise
     publish.remove([*gathered, *_left(results)])
     for directory in directories:
