@@ -57,7 +57,9 @@ def test_everything_else_is_a_path_of_this_node(config: Config, text: str, path:
     assert found.path == path
 
 
-@pytest.mark.parametrize("text", ["", "a\0b", "http://x/y", "globus://nouuid/x", f"globus://{UUID}", "site:a", "site:/../a"])
+@pytest.mark.parametrize(
+    "text", ["", "a\0b", "http://x/y", "globus://nouuid/x", f"globus://{UUID}", "site:a", "site:/../a"]
+)
 def test_half_a_location_is_refused_and_named(config: Config, text: str) -> None:
     with pytest.raises(UrlMalformed):
         parse(text, config, "/base")
@@ -77,6 +79,8 @@ def test_the_wrong_side_is_refused(config: Config) -> None:
         parse_remote("/a", config, "source")
 
 
-@pytest.mark.parametrize(("text", "name"), [("site:/a/b/", "b"), (f"globus://{UUID}/", ""), (f"globus://{UUID}/~/", "")])
+@pytest.mark.parametrize(
+    ("text", "name"), [("site:/a/b/", "b"), (f"globus://{UUID}/", ""), (f"globus://{UUID}/~/", "")]
+)
 def test_the_name_to_take_along(config: Config, text: str, name: str) -> None:
     assert parse_remote(text, config, "source").name == name

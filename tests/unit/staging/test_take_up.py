@@ -1,0 +1,353 @@
+"""The desk over deaths, cancellations and other leases: nothing moves twice, nothing is left, nobody waits for ever."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from nodexfer import procs
+from nodexfer.clock import Deadline
+from nodexfer.errors import (
+    DeadlinePassed,
+    EndpointFailed,
+    EndpointNotOurs,
+    Interrupted,
+    NodexferError,
+    ServiceUnreachable,
+    SourceMissing,
+    TransferFailed,
+    from_record,
+)
+from nodexfer.globus.protocol import Submission
+from nodexfer.identity import ProcessId
+from nodexfer.staging import client, fence, follow, intents, readiness, remote, spool
+from nodexfer.staging.bring import bring
+from nodexfer.staging.receipt import Receipt
+from nodexfer.staging.request import BatchItem, InItem, Request
+from nodexfer.staging.send import send
+from tests.support.local_globus import LocalGlobus
+from tests.support.place import ENDPOINT, SITE, Place
+from tests.support.waiting import eventually
+
+
+class Following:
+    """A command in a thread."""
+
+    def __init__(self, work: Callable[[], Receipt]) -> None:
+        self.receipt: Receipt | None = None
+        self.error: NodexferError | None = None
+        self._work = work
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.receipt = self._work()
+        except NodexferError as error:
+            self.error = error
+
+    def result(self) -> Receipt:
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+        if self.error is not None:
+            raise self.error
+        assert self.receipt is not None
+        return self.receipt
+
+
+def stage_in(place: Place, source: str = "site:/a", dest: str = "here", **fields: Any) -> Following:
+    fetches = intents.fetches(source, dest, place.config, base=str(place.node))
+    return Following(lambda: bring(place.client(**fields), fetches))
+
+
+def stage_out(place: Place, source: str = "a", dest: str = "site:/a", **flags: bool) -> Following:
+    sends = intents.exact_sends([(source, dest)], place.config, base=str(place.node))
+    return Following(lambda: send(place.client(), sends, **flags))
+
+
+def request_of(place: Place) -> str:
+    """The directory of the only request that is there."""
+    return eventually(lambda: spool.directories(place.config.node_paths.spool))[0]
+
+
+def test_the_next_desk_follows_the_task_of_the_last(place: Place) -> None:
+    (place.site / "a").write_text("a")
+    place.globus.held = True
+    with place.desk():
+        waiting = stage_in(place)
+        eventually(lambda: (batch := spool.batch(request_of(place))) is not None and batch.task)
+    place.globus.held = False
+    with place.desk():
+        assert waiting.result().tasks == tuple(place.globus.jobs)
+    assert len(place.globus.jobs) == 1
+    assert place.leftovers() == []
+
+
+def test_a_submission_whose_answer_was_lost_is_never_a_second_task(place: Place) -> None:
+    (place.site / "a").write_text("a")
+    place.globus.errors["submitted"] = [ServiceUnreachable("gone", "")]
+    with place.desk():
+        receipt = stage_in(place).result()
+    assert place.globus.calls.count("submit") == 2
+    assert receipt.tasks == tuple(place.globus.jobs)
+
+
+def test_a_desk_that_died_before_it_knew_the_task_is_continued(place: Place) -> None:
+    (place.site / "a").write_text("a")
+    place.globus.held = True
+    with place.desk():
+        waiting = stage_in(place)
+        eventually(lambda: (batch := spool.batch(request_of(place))) is not None and batch.task)
+    directory = request_of(place)
+    batch = spool.batch(directory)
+    assert batch is not None
+    spool.write(directory, spool.BATCH, msgspec.structs.replace(batch, task=None))
+    place.globus.held = False
+    with place.desk():
+        assert waiting.result().tasks == tuple(place.globus.jobs)
+    assert len(place.globus.jobs) == 1
+
+
+@pytest.mark.parametrize("side", ["in", "out"])
+def test_under_another_lease_it_starts_anew_at_another_place(place: Place, side: str) -> None:
+    for top in (place.site, place.node):
+        (top / "a").write_text("a")
+    place.globus.held = True
+    with place.desk(lease=1):
+        waiting = stage_in(place) if side == "in" else stage_out(place, dest="site:/out/a")
+        eventually(lambda: (batch := spool.batch(request_of(place))) is not None and batch.task)
+    fence.fence(place.globus, ENDPOINT, 2, Deadline(5))
+    place.globus.held = False
+    with place.desk(lease=2):
+        receipt = waiting.result()
+    assert (receipt.lease, receipt.attempts, len(receipt.tasks)) == (2, 2, 2)
+    assert (place.node / "here" if side == "in" else place.site / "out/a").read_text() == "a"
+    assert [path for path in place.leftovers() if "/exchange/1/" not in path] == []
+
+
+def test_a_dead_owners_task_is_cancelled_and_nothing_is_left(place: Place) -> None:
+    (place.site / "a").write_text("a")
+    place.globus.held = True
+    ended = procs.spawn([sys.executable, "-c", "input()"], stdin=procs.PIPE)
+    process = ProcessId.of(ended.pid)
+    with place.desk():
+        name = spool.new_id()
+        litter = place.node / f".nodexfer-{name}-0"
+        litter.write_text("half")
+        owner = msgspec.structs.replace(client.owner(), pid=process.pid, start=process.start)
+        request = _request(place, name, owner=owner, litter=(str(litter),))
+        client.ask(place.client(), request)
+        eventually(lambda: place.globus.jobs)
+        ended.kill()
+        ended.wait(5)
+        ended.close()
+        eventually(lambda: place.leftovers() == [])
+    assert [job.document.status for job in place.globus.jobs.values()] == ["FAILED"]
+    assert place.said[-1] == {"busy": 0}
+
+
+def _request(place: Place, name: str, **fields: Any) -> Request:
+    known = {
+        "id": name,
+        "job": place.job.key,
+        "owner": client.owner(),
+        "direction": "in",
+        "ins": (InItem(0, SITE, "/a", place.config.roots[0]),),
+        "deadline": place.client().deadline,
+        "created": place.client().deadline,
+    }
+    return Request(**{**known, **fields})
+
+
+@pytest.mark.parametrize("side", ["in", "out"])
+def test_a_command_that_is_interrupted_cancels_its_task(place: Place, side: str) -> None:
+    for top in (place.site, place.node):
+        (top / "a").write_text("a")
+    place.globus.held = True
+    news: list[str] = []
+
+    def stop(progress: Any) -> None:
+        news.append(progress.state)
+        if progress.task is not None:
+            raise KeyboardInterrupt
+
+    def move() -> Receipt:
+        who = place.client(on_progress=stop)
+        if side == "in":
+            return bring(who, intents.fetches("site:/a", "here", place.config, base=str(place.node)))
+        return send(who, intents.sends("a", "site:/b", place.config, base=str(place.node)))
+
+    with place.desk():
+        with pytest.raises(Interrupted):
+            move()
+        eventually(lambda: place.leftovers() == [])
+    assert news[0] == "waiting for an endpoint"
+    assert [job.document.status for job in place.globus.jobs.values()] == ["FAILED"]
+
+
+def test_at_its_deadline_a_request_is_over_and_its_task_with_it(place: Place) -> None:
+    (place.site / "a").write_text("a")
+    place.globus.held = True
+    with place.desk(), pytest.raises(DeadlinePassed):
+        stage_in(place, seconds=0.5).result()
+    assert [job.document.status for job in place.globus.jobs.values()] == ["FAILED"]
+    assert not (place.node / "here").exists()
+    assert place.leftovers() == []
+
+
+def test_one_that_leaves_a_shared_task_does_not_end_it(place: Place) -> None:
+    for name in "ab":
+        (place.site / name).write_text(name)
+    place.globus.held = True
+    with place.desk(serve=False) as inbox:
+        late = time.time() + 1.0
+        impatient = stage_in(place, "site:/a", "a", seconds=0.8)
+        patient = stage_in(place, "site:/b", "b")
+        eventually(lambda: place.globus.calls.count("stat") == 2)
+        place.serve(inbox)
+        eventually(lambda: place.globus.jobs)
+        eventually(lambda: time.time() > late)
+        place.globus.held = False
+        assert patient.result().state == "done"
+        with pytest.raises(DeadlinePassed):
+            impatient.result()
+    assert len(place.globus.jobs) == 1
+    assert place.leftovers() == []
+
+
+def test_while_paused_nothing_new_is_submitted(place: Place) -> None:
+    (place.site / "a").write_text("a")
+    with place.desk() as inbox:
+        inbox.put({"do": "pause"})
+        waiting = stage_in(place)
+        eventually(lambda: place.globus.calls.count("stat") == 1)
+        eventually(lambda: (news := spool.progress(request_of(place))) is not None and "endpoint" in news.state)
+        assert place.globus.jobs == {}
+        place.serve(inbox)
+        waiting.result()
+
+
+def test_a_lost_endpoint_is_told_to_the_leader_and_its_task_goes_on(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follow, "_LOST_SECONDS", 0.1)
+    (place.site / "a").write_text("a")
+    with place.desk():
+        place.globus.offline.add(ENDPOINT)
+        waiting = stage_in(place)
+        eventually(lambda: {"lost": "GCDisconnected"} in place.said)
+        place.globus.offline.clear()
+        assert waiting.result().faults >= 1
+    assert len(place.globus.jobs) == 1
+
+
+def test_a_service_that_answers_late_is_waited_for_and_one_that_never_does_is_named(place: Place) -> None:
+    (place.site / "a").write_text("a")
+    place.globus.errors["stat"] = [ServiceUnreachable("down", "")]
+    with place.desk():
+        stage_in(place).result()
+        place.globus.errors["stat"] = [ServiceUnreachable("down", "curl")] * 100
+        with pytest.raises(ServiceUnreachable, match="down"):
+            stage_in(place, dest="there").result()
+    assert place.leftovers() == []
+
+
+def test_a_poll_that_fails_costs_nothing(place: Place) -> None:
+    (place.site / "a").write_text("a")
+    place.globus.errors["tasks"] = [ServiceUnreachable("down", "")]
+    place.globus.errors["moved"] = [ServiceUnreachable("down", "")]
+    with place.desk():
+        assert stage_in(place).result().state == "done"
+
+
+def test_requests_of_another_service_identity_or_format_are_left_alone(place: Place) -> None:
+    directories = [
+        client.ask(place.client(), _request(place, spool.new_id(), **fields))
+        for fields in ({"service": "http://else"}, {"client": "somebody"}, {"format": 99})
+    ]
+    broken = client.ask(place.client(), _request(place, spool.new_id()))
+    (Path(broken) / "request.json").write_text("{")
+    with place.desk():
+        answer = eventually(lambda: spool.result(broken))
+        assert answer is not None
+        assert answer.error is not None
+        assert answer.error["error"] == "RecordBroken"
+        assert not any(message.get("busy") for message in place.said)
+    assert [sorted(os.listdir(path)) for path in directories] == [["request.json"]] * 3
+
+
+def test_publishing_is_finished_by_the_next_desk(place: Place) -> None:
+    """The task is proven; two of three outputs have their names already."""
+    globus = place.globus
+    items = [BatchItem(n, False, "", f"/out{n}", 1, f"/.nodexfer-r-{n}", n == 1) for n in range(3)]
+    (place.site / "out0").write_text("0")
+    (place.site / ".nodexfer-r-1-old").write_text("old")
+    (place.site / ".nodexfer-r-1").write_text("1")
+    (place.site / ".nodexfer-r-2").write_text("2")
+    remote.publish(globus, SITE, items, overwrite=True, merge=False)
+    assert {path.name: path.read_text() for path in place.site.iterdir()} == {"out0": "0", "out1": "1", "out2": "2"}
+
+
+def test_an_old_output_comes_back_when_its_replacement_can_not_take_its_name(place: Place) -> None:
+    class Refusing(LocalGlobus):
+        def rename(self, collection: str, old: str, new: str) -> None:
+            if old == "/.nodexfer-r-0":
+                raise TransferFailed("no", "")
+            super().rename(collection, old, new)
+
+    (place.site / "out").write_text("old")
+    (place.site / ".nodexfer-r-0").write_text("new")
+    item = BatchItem(0, False, "", "/out", 3, "/.nodexfer-r-0", True)
+    with pytest.raises(TransferFailed):
+        remote.publish(Refusing({SITE: str(place.site)}), SITE, [item], overwrite=True, merge=False)
+    assert (place.site / "out").read_text() == "old"
+
+
+def test_the_fence_ends_tasks_of_earlier_leases_and_leaves_our_own(place: Place) -> None:
+    def submit(label: str) -> str:
+        return place.globus.submit(Submission(label, SITE, ENDPOINT, (), label, ""))
+
+    ours = submit(f"nodexfer {ENDPOINT} lease 2 abc")
+    theirs = [submit(f"nodexfer {ENDPOINT} lease 1 abc"), submit("somebody's own")]
+    fence.fence(place.globus, ENDPOINT, 2, Deadline(5))
+    assert [place.globus.jobs[name].document.status for name in (ours, *theirs)] == ["ACTIVE", "FAILED", "FAILED"]
+
+
+def test_an_endpoint_of_another_identity_is_refused(place: Place) -> None:
+    place.globus.owners[ENDPOINT] = "somebody"
+    with pytest.raises(EndpointNotOurs, match="somebody"):
+        fence.fence(place.globus, ENDPOINT, 1, Deadline(5))
+
+
+def test_an_endpoint_with_another_tmp_is_never_ready(place: Place, tmp_path: Path) -> None:
+    (exchange,) = place.exchanges(1).values()
+    readiness.prove(place.globus, ENDPOINT, [exchange], Deadline(5))
+    assert os.listdir(exchange) == []
+    os.makedirs(f"{tmp_path}/private{exchange}")
+    place.globus.collections[ENDPOINT] = f"{tmp_path}/private"
+    with pytest.raises(EndpointFailed, match="another"):
+        readiness.prove(place.globus, ENDPOINT, [exchange], Deadline(0.1))
+    place.globus.offline.add(ENDPOINT)
+    with pytest.raises(EndpointFailed, match="not currently connected"):
+        readiness.prove(place.globus, ENDPOINT, [exchange], Deadline(0.1))
+    assert os.listdir(exchange) == []
+
+
+def test_an_answer_of_the_leader_ends_the_wait(place: Place) -> None:
+    (place.site / "a").write_text("a")
+    waiting = stage_in(place)
+    error = SourceMissing("as if", "")
+    Path(request_of(place), "result.json").write_text(json.dumps({"format": 1, "error": error.as_record()}))
+    with pytest.raises(SourceMissing, match="as if"):
+        waiting.result()
+    assert place.leftovers() == []
+    assert type(from_record(error.as_record())) is SourceMissing
