@@ -46,6 +46,8 @@ class Catalog:
         self._endpoints = store.load("endpoint", Endpoint)
         self._sites: dict[str, Storage] = {}
         self._paces: dict[str, Pace] = {}
+        #: When each GCP was last seen connected, by time.monotonic().
+        self._seen: dict[str, float] = {}
 
     # what there is ----------------------------------------------------------------------------------------------
 
@@ -94,10 +96,12 @@ class Catalog:
             self._store.forget("endpoint", id)
 
     def register(self, setup_key: str) -> Endpoint | None:
-        """What ``globusconnectpersonal -setup`` does with its one-time key; None for an unknown or used one."""
+        """What ``globusconnectpersonal -setup`` does with its one-time key; None for an unknown, used or old one."""
+        seconds = self._faults.switches.key_seconds
         with self._lock:
             for endpoint in self._endpoints.values():
-                if endpoint.setup_key == setup_key and not endpoint.set_up:
+                old = seconds and time.time() - endpoint.created > seconds
+                if endpoint.setup_key == setup_key and not endpoint.set_up and not old:
                     endpoint.set_up = True
                     endpoint.secret = uuid.uuid4().hex + uuid.uuid4().hex
                     self._keep(endpoint)
@@ -122,13 +126,21 @@ class Catalog:
 
     # what the service sees --------------------------------------------------------------------------------------
 
+    def said_connected(self, endpoint: Endpoint) -> bool:
+        """``gcp_connected`` of its document: true when wedged, and for a while after the connection was lost."""
+        if self.connected(endpoint):
+            return True
+        last = self._seen.get(endpoint.id)
+        return last is not None and time.monotonic() - last < self._faults.switches.offline_lag_seconds
+
     def connected(self, endpoint: Endpoint) -> bool:
-        """``gcp_connected`` of its document: true when wedged, although nothing works then."""
+        """Whether there is a connection that the service takes for one."""
         if endpoint.kind == "site":
             return True
         since = self._connections.connected_since(endpoint.id)
         if since is None or self._faults.find("disconnect", endpoint.id):
             return False
+        self._seen[endpoint.id] = time.monotonic()
         delay = self._faults.find("delay_ready", endpoint.id)
         return delay is None or time.monotonic() - since >= float(delay.fields["seconds"])
 

@@ -63,7 +63,7 @@ class Sandbox:
         :param sites: site collections: name -> the directory that it serves. Those of earlier starts are kept.
         :param allow_root: whether the stand-in runs as root (the real GCP refuses). None: if we are root.
         :param die_with_parent: the kernel kills the server when the calling **thread** ends.
-        :param switches: see :mod:`nodexfer.sandbox.switches`.
+        :param switches: see :mod:`nodexfer.sandbox.switches`. Those turned later are kept for the next start.
         :param relay_unix: a Unix socket for stand-ins in another network namespace.
         :raises ServiceUnreachable: it did not start; the log's end is in the message.
         :raises SecretExposed: its admin token can be read by others.
@@ -113,8 +113,6 @@ class Sandbox:
         if not _gone(self._layout, self._process, Deadline(timeout)):
             self._kill()
             _gone(self._layout, self._process, Deadline(5.0))
-        if self._process is not None:
-            self._process.close()
 
     def _kill(self) -> None:
         if self._process is not None:
@@ -177,8 +175,12 @@ class Sandbox:
         """Turn switches while it runs; all of them, as they are then."""
         return self.admin("fault", {"kind": "switch", **values})
 
+    def requests(self) -> int:
+        """How many requests Auth and Transfer have had since the server started; ours do not count."""
+        return int(self.admin("requests")["count"])
+
     def reset(self) -> None:
-        """Forget endpoints, tasks, tokens and faults; the client and the sites stay."""
+        """Forget endpoints, tasks, tokens and faults; the client and the sites stay, switches are as at the start."""
         self.admin("reset", {})
 
     def add_client(self, name: str = "another client") -> tuple[str, str]:
@@ -200,7 +202,9 @@ class Sandbox:
         headers = {"Authorization": f"Bearer {self._admin_token}", "Content-Type": "application/json"}
         text = None if body is None else json.dumps(dict(body))
         try:
-            connection.request(method or ("GET" if body is None else "POST"), f"/sandbox/{path}", text, headers)
+            connection.request(
+                method or ("GET" if body is None else "POST"), f"/sandbox/{path.lstrip('/')}", text, headers
+            )
             answer = connection.getresponse()
             found = json.loads(answer.read())
         except (OSError, http.client.HTTPException, ValueError) as error:
@@ -241,6 +245,7 @@ def _ready(process: procs.Process, layout: Layout) -> dict[str, Any]:
             process.close()
             raise _not_started(code, layout)
         line += data
+    process.close()
     return dict(json.loads(line))
 
 

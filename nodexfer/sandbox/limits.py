@@ -1,4 +1,4 @@
-"""The rate limit of the Transfer API."""
+"""Requests are counted, and limited in their rate."""
 
 from __future__ import annotations
 
@@ -8,6 +8,18 @@ import time
 
 #: Requests are metered over so many seconds.
 WINDOW_SECONDS = 10.0
+
+
+class Counter:
+    """A number that threads add to."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.count = 0
+
+    def add(self) -> None:
+        with self._lock:
+            self.count += 1
 
 
 class RateLimiter:

@@ -32,7 +32,8 @@ from nodexfer.sandbox.world import World
 log = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
-THREADS = 16
+#: An operation on a GCP that is frozen holds one for a minute.
+THREADS = 32
 #: Exit code when another server holds the directory.
 TAKEN = 3
 LOCK_SECONDS = 0.2
@@ -84,8 +85,6 @@ class _Server:
         sites = dict(text.split("=", 1) for text in options.site)
         self._known["sites"] = {**self._known["sites"], **sites}
         self._world.serve_sites(self._known["sites"])
-        if switches := json.loads(options.switches):
-            self._world.faults.switch(switches)
         self._http = self._make_http()
         self._installed: tuple[object, ...] = ()
         self._gcp = self._install()
@@ -125,6 +124,7 @@ class _Server:
                     self._layout.state,
                     client,
                     self._layout.read_admin_token(),
+                    json.loads(self._options.switches),
                     relay_port=port,
                     relay_unix=self._options.relay_unix,
                 )

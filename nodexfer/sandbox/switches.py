@@ -27,6 +27,10 @@ class Switches(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     p2p_without_subscription: bool = False
     #: HTTP status of an accepted submission.
     submit_status: int = 202
+    #: Seconds for which the endpoint document goes on saying "connected" after the connection is gone.
+    offline_lag_seconds: float = 0.0
+    #: Lifetime of a setup key that is not used, seconds; 0: it has no end.
+    key_seconds: float = 0.0
     #: Whether the endpoint document goes on showing a setup key that has been used.
     show_used_key: bool = False
     #: Lifetime of an access token, seconds.

@@ -11,7 +11,7 @@ from nodexfer.sandbox.accounts import Accounts
 from nodexfer.sandbox.catalog import Catalog
 from nodexfer.sandbox.engine.engine import Engine
 from nodexfer.sandbox.faults import Faults
-from nodexfer.sandbox.limits import RateLimiter
+from nodexfer.sandbox.limits import Counter, RateLimiter
 from nodexfer.sandbox.model import Endpoint, Identity
 from nodexfer.sandbox.relay import Relay
 from nodexfer.sandbox.site import SiteStorage
@@ -25,11 +25,20 @@ class World:
     """The service without its HTTP. Starting it binds the relay's port and goes on with the tasks on disk.
 
     :param client: id and secret of the client that exists from the first moment on.
+    :param switches: what they are at the start and after a reset.
     :raises OSError: the relay's port is taken.
     """
 
     def __init__(
-        self, id: str, state: str, client: tuple[str, str], admin_token: str, *, relay_port: int, relay_unix: str | None
+        self,
+        id: str,
+        state: str,
+        client: tuple[str, str],
+        admin_token: str,
+        switches: Mapping[str, Any],
+        *,
+        relay_port: int,
+        relay_unix: str | None,
     ) -> None:
         self.id = id
         self.client = client
@@ -37,6 +46,8 @@ class World:
         #: Everybody's one subscription.
         self.subscription = self._own_id("subscription")
         self.limiter = RateLimiter()
+        self.requests = Counter()
+        self._switches = dict(switches)
         self.stop_requested = threading.Event()
         #: Called after every change of faults and switches.
         self.after_change: Callable[[], object] = lambda: None
@@ -47,6 +58,8 @@ class World:
 
     def _begin(self) -> None:
         self.faults = Faults(self._store)
+        if self._switches:
+            self.faults.switch(self._switches)
         self.accounts = Accounts(self._store, self.faults)
         self.accounts.clean()
         self.catalog = Catalog(self._store, self.faults, self._relay, SiteStorage)

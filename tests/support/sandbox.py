@@ -69,7 +69,7 @@ def sandbox_server(homes: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     for name in ("site", "other"):
         (directory / name).mkdir()
     sites = {name: str(directory / name) for name in ("site", "other")}
-    with Sandbox.start(str(directory / "box"), sites, allow_root=True) as started:
+    with Sandbox.start(str(directory / "box"), sites, allow_root=True, switches=QUICK) as started:
         yield started
 
 
@@ -77,7 +77,6 @@ def sandbox_server(homes: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
 def box(sandbox_server: Sandbox, tmp_path: Path) -> Iterator[Box]:
     """Without endpoints, tasks and faults; its site directories are empty and this test's own."""
     sandbox_server.reset()
-    sandbox_server.switch(**QUICK)
     site, other = tmp_path / "site", tmp_path / "other"
     for path, name in ((site, "site"), (other, "other")):
         path.mkdir()

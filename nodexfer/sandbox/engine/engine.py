@@ -110,7 +110,6 @@ class Engine:
                 self._finish(entry, "CANCELED", "The task was canceled.")
             else:
                 entry.control.stop("canceled")
-        self._faults.wait(0)
         return "Canceled" if entry.over.wait(seconds) else "CancelAccepted"
 
     def update(self, id: str, fields: dict[str, Any]) -> None:

@@ -36,6 +36,8 @@ class TransferAttempt:
                 return self._problem
         self._copy_all()
         self._control.check()
+        if self._problem is None and any(job.state == "pending" for job in self._journal.files):
+            return Problem("INTERNAL_ERROR", "A file was neither moved nor refused.", fatal=True)
         if self._problem is None and self._task.options.get("delete_destination_extra"):
             self._guard(self._delete_extra)
         return self._problem
@@ -84,6 +86,9 @@ class TransferAttempt:
                 self._guard(self._copy, job)
             except Stopped:
                 return
+            except Exception as error:  # noqa: BLE001  (a thread's top: a bug must fail the task, not lose a file)
+                self._lost = True
+                self._problem = Problem("INTERNAL_ERROR", f"{type(error).__name__}: {error}", fatal=True)
 
     def _copy(self, job: FileJob) -> None:
         copy = Copy(job, self._ends, self._task.options, self._journal, self._control)

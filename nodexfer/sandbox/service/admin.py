@@ -64,6 +64,12 @@ def status() -> Response:
     )
 
 
+@routes.get("/requests")
+def requests() -> Response:
+    need_admin()
+    return jsonify({"count": world().requests.count})
+
+
 @routes.get("/fault")
 def list_faults() -> Response:
     need_admin()
@@ -86,6 +92,8 @@ def set_fault() -> Response:
         raise bad_request(str(error)) from error
     if kind == "expire_tokens":
         accounts().expire_access_tokens()
+        if not fault.fields.get("refuse"):  # it has done its work
+            faults().clear(fault.id)
     return jsonify(_document(fault))
 
 

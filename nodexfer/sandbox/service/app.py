@@ -8,6 +8,7 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from nodexfer.sandbox.service import admin, auth, endpoints, guard, operations, people, submit, tasks
+from nodexfer.sandbox.service.context import world
 from nodexfer.sandbox.service.errors import ApiError, render, request_id
 from nodexfer.sandbox.world import World
 
@@ -17,11 +18,11 @@ log = logging.getLogger(__name__)
 BODY_LIMIT = 256 * 1024 * 1024
 
 
-def make(world: World) -> Flask:
+def make(served: World) -> Flask:
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of the default provider
-    app.extensions["sandbox"] = world
+    app.extensions["sandbox"] = served
     for module in (endpoints, operations, submit, tasks):
         app.register_blueprint(module.routes)
     for module in (auth, people, admin):
@@ -36,6 +37,8 @@ def make(world: World) -> Flask:
 
 
 def _before() -> None:
+    if not request.path.startswith("/sandbox/"):
+        world().requests.add()
     guard.answer_for_faults()
     if request.path.startswith("/v0.10/"):
         guard.need_transfer_token()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, jsonify, request
 
-from nodexfer.sandbox.service import documents, filters
+from nodexfer.sandbox.service import filters
+from nodexfer.sandbox.service import task_documents as documents
 from nodexfer.sandbox.service.context import body, caller, engine, task, world
 from nodexfer.sandbox.service.endpoints import result
 from nodexfer.sandbox.service.errors import ApiError, bad_request

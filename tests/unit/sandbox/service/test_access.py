@@ -115,3 +115,10 @@ def test_it_listens_on_loopback_only(box: Box) -> None:
         rows = [line.split() for line in file.readlines()[1:]]
     port = f"{int(box.sandbox.url.rstrip('/').rpartition(':')[2]):04X}"
     assert {row[1] for row in rows if row[3] == "0A" and row[1].endswith(f":{port}")} == {f"0100007F:{port}"}
+
+
+def test_requests_are_counted_and_the_sandboxes_own_are_not(tasks: Tasks) -> None:
+    tasks.client.task_list()
+    before = tasks.box.sandbox.requests()
+    tasks.client.task_list()
+    assert tasks.box.sandbox.requests() == before + 1

@@ -146,3 +146,21 @@ def test_two_personal_endpoints_need_a_subscription(tasks: Tasks) -> None:
     tasks.client.set_subscription_id(made[0], "DEFAULT")
     task = tasks.submit(("/f", "/f"), source=made[0], destination=made[1])
     assert tasks.client.cancel_task(task)["code"] == "Canceled"
+
+
+def test_the_document_can_lag_behind_the_loss(tasks: Tasks, make_gcp: Callable[[], Gcp]) -> None:
+    gcp = make_gcp()
+    assert tasks.client.get_endpoint(gcp.endpoint)["gcp_connected"] is True
+    tasks.box.sandbox.switch(offline_lag_seconds=60)
+    gcp.stop()
+    eventually(lambda: refused(tasks, gcp))
+    assert tasks.client.get_endpoint(gcp.endpoint)["gcp_connected"] is True
+    tasks.box.sandbox.switch(offline_lag_seconds=0)
+    assert tasks.client.get_endpoint(gcp.endpoint)["gcp_connected"] is False
+
+
+def test_a_setup_key_can_have_an_end(tasks: Tasks) -> None:
+    made = tasks.client.post("/v0.10/endpoint", data={"is_globus_connect": True, "display_name": "late"})
+    tasks.box.sandbox.switch(key_seconds=0.000001)
+    answer = ask(tasks.box, "/sandbox/register", body={"setup_key": made["globus_connect_setup_key"]})
+    assert answer.status == 404

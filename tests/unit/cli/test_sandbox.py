@@ -1,0 +1,88 @@
+"""``nodexfer sandbox``: what a user types and sees."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nodexfer import procs
+from nodexfer.cli import main
+from nodexfer.errors import ServiceRefused, ServiceUnreachable
+from nodexfer.sandbox.launch import Sandbox
+
+
+@pytest.fixture
+def started(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[str]:
+    """The directory of one that was started by the command, and is stopped if the test did not."""
+    directory = str(tmp_path / "box")
+    # As a command of its own: what it starts must outlive it.
+    argv = procs.python("-m", "nodexfer", "sandbox", "start", "--dir", directory, "--site", f"data={tmp_path}")
+    done = procs.run(argv, timeout=30.0)
+    assert done.code == 0, done
+    assert 'eval "$(nodexfer sandbox env' in done.err
+    try:
+        yield directory
+    finally:
+        main(["sandbox", "stop", "--dir", directory])
+        capsys.readouterr()
+
+
+def test_start_status_env_stop(started: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sandbox", "start", "--dir", started]) == ServiceRefused.exit_code
+    assert "already" in capsys.readouterr().err
+    assert main(["sandbox", "status", "--dir", started]) == 0
+    shown = capsys.readouterr().out
+    assert "data" in shown
+    assert all(len(line) <= 80 for line in shown.splitlines()[1:])
+    assert main(["sandbox", "status", "--dir", started, "--json"]) == 0
+    status = json.loads(capsys.readouterr().out)
+    assert status["sites"]["data"]
+    assert main(["sandbox", "env", "--dir", started]) == 0
+    lines = [shlex.split(line) for line in capsys.readouterr().out.splitlines()]
+    assert dict(line[1].split("=", 1) for line in lines) == Sandbox.attach(started).environment
+    assert main(["sandbox", "reset", "--dir", started]) == 0
+    assert main(["sandbox", "stop", "--dir", started]) == 0
+    assert main(["sandbox", "status", "--dir", started]) == ServiceUnreachable.exit_code
+    assert "Next: nodexfer sandbox start --dir" in capsys.readouterr().err
+
+
+def test_faults_and_switches(started: str, capsys: pytest.CaptureFixture[str]) -> None:
+    where = ["--dir", started]
+    assert main(["sandbox", "fault", "set", "slow", "bytes_per_second=1000", "endpoint=data", *where]) == 0
+    fault = capsys.readouterr().out.strip()
+    assert main(["sandbox", "fault", "list", *where]) == 0
+    assert f"{fault}  slow" in capsys.readouterr().out
+    assert main(["sandbox", "fault", "clear", fault, *where]) == 0
+    assert main(["sandbox", "fault", "list", "--json", *where]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+    assert main(["sandbox", "fault", "set", "switch", "resume_seconds=7", *where]) == 0
+    assert Sandbox.attach(started).status()["switches"]["resume_seconds"] == 7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["earthquake"], "There is no fault 'earthquake'"),
+        (["slow"], "needs bytes_per_second"),
+        (["slow", "bytes_per_second=fast"], "needs a number"),
+        (["wedge", "endpoint=nowhere"], "no endpoint 'nowhere'"),
+        (["switch", "gravity=0"], "can not be set so"),
+    ],
+)
+def test_faults_that_make_no_sense(
+    started: str, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    code = main(["sandbox", "fault", "set", *arguments, "--dir", started])
+    assert code == ServiceRefused.exit_code
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("site", ["data", "=/tmp", "data=/no/such/directory"])
+def test_a_site_must_be_a_directory_with_a_name(tmp_path: Path, capsys: pytest.CaptureFixture[str], site: str) -> None:
+    assert main(["sandbox", "start", "--dir", str(tmp_path / "box"), "--site", site]) == 2
+    assert "NAME=DIR" in capsys.readouterr().err
+    assert not (tmp_path / "box").exists()
