@@ -28,6 +28,7 @@ RESOURCE_SERVER = "transfer.api.globus.org"
 #: A token is renewed when it has less than this to live, in seconds.
 MARGIN_SECONDS = 60.0
 LOCK_SECONDS = 60.0
+LIMIT_BYTES = 1024 * 1024
 
 
 class Token(NamedTuple):
@@ -218,9 +219,11 @@ def read_private(path: str) -> dict[str, Any] | None:
                 f"{path} is a symbolic link; a secret must lie there itself.", f"ls -l {path}"
             ) from error
         raise ConfigInvalid(f"{path} can not be read: {error.strerror}.", f"ls -l {path}") from error
-    with open(descriptor, "rb") as file:
+    try:
         _check_private(path, os.fstat(descriptor))
-        text = file.read(1024 * 1024)
+        text = os.read(descriptor, LIMIT_BYTES)
+    finally:
+        os.close(descriptor)
     try:
         found = json.loads(text)
     except ValueError:
