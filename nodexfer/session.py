@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from nodexfer import procs, scheduler
 from nodexfer.clock import Deadline
 from nodexfer.config import Config, load
-from nodexfer.errors import EndpointFailed, HoldUnknown, NodexferError, from_record
+from nodexfer.errors import EndpointFailed, HoldUnknown, NodexferError
 from nodexfer.node import endpoint as endpoints
+from nodexfer.node import failure
 from nodexfer.node import hold as holds
 from nodexfer.scheduler import Job
 
@@ -109,20 +110,11 @@ class Node:
                 found = endpoints.read(self._config.node_paths)
                 if found is not None and found.ready and found.endpoint_id:
                     return found.endpoint_id
-                self._raise_failure(taken.since)
+                failure.raise_since(self._config.node_paths, self._job.key, taken.since)
                 time.sleep(0.05)
         finally:
             holds.release(self._config, taken.id)
         raise EndpointFailed(f"The endpoint of this node was not ready within {timeout:g} s.")
-
-    def _raise_failure(self, since: float) -> None:
-        """:raises NodexferError: what our keeper met when it tried to lead after ``since``."""
-        from nodexfer import records
-        from nodexfer.node.leadership import failure_path
-
-        record = records.read(failure_path(self._config.node_paths.keeper(self._job.key)), 1)
-        if record is not None and float(record.get("at", 0.0)) >= since:
-            raise from_record(dict(record.get("error", {})))
 
     def client(self, *, wait_endpoint: float | None = None, on_progress: OnProgress | None = None) -> Client:
         """On whose behalf the commands ask. :raises DeadlinePassed: the job ends within 30 s."""

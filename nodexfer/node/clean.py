@@ -55,6 +55,12 @@ def job(config: Config, key: str) -> Gone:
     return _job(config, safe_name(key), Gone([], []))
 
 
+def keeper_files(keeper: str) -> None:
+    """Remove what lies beside a keeper's file, and then the file. Under the registry's lock."""
+    for ending in (".bell", ".failed", ""):
+        rubbish.remove(f"{keeper}{ending}")
+
+
 def dead_jobs(config: Config, table: Table) -> Gone:
     """The same for each job that is proven dead; its holds are dropped. Under the registry's lock."""
     paths = config.node_paths
@@ -62,15 +68,16 @@ def dead_jobs(config: Config, table: Table) -> Gone:
     table.prune(lives)
     alive = {safe_name(hold.job) for hold in table}
     known = {
-        name.removesuffix(".bell") for directory in (paths.keepers, paths.spool, paths.jobs) for name in _all(directory)
+        name.removesuffix(".bell").removesuffix(".failed")
+        for directory in (paths.keepers, paths.spool, paths.jobs)
+        for name in _all(directory)
     }
     gone = Gone([], [])
     for name in known - alive:
         if locks.taken(f"{paths.keepers}/{name}") or _script_lives(f"{paths.keepers}/{name}"):
             continue
         _job(config, name, gone)
-        for path in (f"{paths.keepers}/{name}", f"{paths.keepers}/{name}.bell"):
-            rubbish.remove(path)
+        keeper_files(f"{paths.keepers}/{name}")
     for base in bases(config):
         gone.paths.extend(rubbish.hidden(base.base))
     return gone

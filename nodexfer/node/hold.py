@@ -136,10 +136,7 @@ def _end_without_keeper(config: Config, table: registry.Table, job: str) -> Gone
 
     table.prune(registry.lives_at(config.node_paths), job)
     gone = clean.job(config, job)
-    keeper = config.node_paths.keeper(job)
-    for path in (keeper, f"{keeper}.bell"):
-        if os.path.lexists(path):
-            os.unlink(path)
+    clean.keeper_files(config.node_paths.keeper(job))
     return gone
 
 

@@ -229,7 +229,7 @@ class Keeper:
                 return False
             gone = clean.job(self.config, self.job.key)
             self.bell.close()
-            os.unlink(self.paths.keeper(self.job.key))
+            clean.keeper_files(self.paths.keeper(self.job.key))
             os.close(self._lock)
             if not any(lives(hold) for hold in table):
                 rest = clean.everything(self.config, table)

@@ -13,10 +13,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from nodexfer import records
 from nodexfer.config import Config
 from nodexfer.errors import NodexferError
-from nodexfer.node import locks, work
+from nodexfer.node import failure, locks, work
 from nodexfer.node.endpoint import left_behind
 from nodexfer.node.log import say
 from nodexfer.node.order import Order
@@ -147,17 +146,11 @@ class Leadership:
             self._failed(NodexferError(f"The leader failed: {type(error).__name__}: {error}.", "nodexfer status"))
 
     def _failed(self, error: NodexferError) -> None:
-        """Tell those of our job that wait: the requests, and ``acquire --endpoint`` by a file of the keeper's."""
+        """Tell those of our job that wait: the requests, and ``acquire --endpoint`` by :mod:`nodexfer.node.failure`."""
         for directory in work.requests(self._paths, self._job.key):
             work.refuse(directory, error)
         self._failed_at = time.time()
-        record = {"format": 1, "at": self._failed_at, "error": error.as_record()}
         try:
-            records.write(failure_path(self._paths.keeper(self._job.key)), record)
+            failure.write(self._paths, self._job.key, error)
         except NodexferError as full:
             say(str(full))
-
-
-def failure_path(keeper: str) -> str:
-    """Why this keeper could not lead, for ``acquire --endpoint``: beside the keeper's file."""
-    return f"{keeper}.failed"

@@ -6,13 +6,11 @@ import os
 import time
 from collections.abc import Mapping
 
-from nodexfer import records
 from nodexfer.clock import Deadline
 from nodexfer.config import Config
-from nodexfer.errors import EndpointFailed, NodeDirRemoved, NodexferError, RecordBroken, from_record
-from nodexfer.node import endpoint, hold
-from nodexfer.node.leadership import failure_path
-from nodexfer.paths import NodePaths, private_directory, safe_name
+from nodexfer.errors import EndpointFailed, NodeDirRemoved, NodexferError, from_record
+from nodexfer.node import endpoint, failure, hold
+from nodexfer.paths import private_directory, safe_name
 from nodexfer.scheduler import Job
 
 FIRST_PAUSE, LAST_PAUSE = 0.01, 0.1
@@ -35,7 +33,7 @@ def wait(config: Config, job: Job, taken: hold.Taken, patience: float | None, de
         found = endpoint.read(paths)
         if found is not None and found.ready:
             return found
-        _raise_failure(paths, taken)
+        failure.raise_since(paths, taken.job, taken.since)
         if found is not None and found.led and found.waiting is not None and tired.passed:
             raise from_record(found.waiting)
         if deadline.passed:
@@ -45,16 +43,6 @@ def wait(config: Config, job: Job, taken: hold.Taken, patience: float | None, de
             hold.ensure_keeper(config, job)
         time.sleep(min(pause, deadline.left))
         pause = min(LAST_PAUSE, pause * 1.3)
-
-
-def _raise_failure(paths: NodePaths, taken: hold.Taken) -> None:
-    """What the job's keeper says of a term that failed after the hold was taken."""
-    try:
-        record = records.read(failure_path(paths.keeper(taken.job)), 1)
-    except (OSError, RecordBroken):
-        return
-    if record is not None and float(record.get("at", 0.0)) >= taken.since:
-        raise from_record(dict(record["error"]))
 
 
 def _state(found: endpoint.Endpoint | None) -> str:
