@@ -124,7 +124,8 @@ def _sentences(report: Report) -> list[str]:
     over = report.takeover
     if over is not None:
         lines.append(
-            f"take-over   {report.takeovers}: job {over['by']} led {over['leads_after'] * 1000:.0f} ms after job {over['killed']} was "
+            f"take-over   {report.takeovers}: job {over['by']} led {over['leads_after'] * 1000:.0f} ms after job "
+            f"{over['killed']} was "
             f"killed; the endpoint was ready again after {over['ready_after']:.1f} s"
         )
     left = record["left"]

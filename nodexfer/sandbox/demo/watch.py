@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import threading
@@ -69,7 +70,7 @@ class Watch(threading.Thread):
     def take_overs(self) -> int:
         """How often another keeper became leader and went on with the lease, after a death or an ordinary end."""
         led = [(seen.leader, seen.lease) for seen in list(self.sightings) if seen.leader and seen.lease]
-        return sum(new[0] != old[0] and new[1] == old[1] for old, new in zip(led, led[1:], strict=False))
+        return sum(new[0] != old[0] and new[1] == old[1] for old, new in itertools.pairwise(led))
 
     def take_over(self, killed: str, at: float) -> TakeOver | None:
         """The take-over after ``killed`` (a job's key) died at ``at``; None until the next one is ready."""
