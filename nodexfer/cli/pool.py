@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nodexfer.cli import render
+from nodexfer.cli import example, render
 from nodexfer.config import Config, load
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _POOL = click.option("--pool", "pool_name", metavar="NAME", help="Another pool t
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print data for programs.")
 
 
-@click.group()
+@click.group(epilog=example("nodexfer pool create --count 2 --prefix mynode", "nodexfer pool list"))
 def pool() -> None:
     """Create, list and remove the endpoints that the nodes share.
 
@@ -38,7 +38,7 @@ def _globus(config: Config) -> Iterator[SdkGlobus]:
         yield globus
 
 
-@pool.command("create", epilog="\b\nExample:\n  nodexfer pool create --count 2 --prefix mynode")
+@pool.command("create", epilog=example("nodexfer pool create --count 2 --prefix mynode"))
 @click.option("--count", type=click.IntRange(1, 100), required=True, help="How many.")
 @click.option("--prefix", required=True, help="They are called PREFIX-1, PREFIX-2, ...")
 @_POOL
@@ -62,7 +62,7 @@ def create_(count: int, prefix: str, pool_name: str | None, as_json: bool) -> No
         render.show_json(made)
 
 
-@pool.command("list")
+@pool.command("list", epilog=example("nodexfer pool list --json"))
 @_POOL
 @_JSON
 def list_(pool_name: str | None, as_json: bool) -> None:
@@ -86,7 +86,7 @@ def _row(one: dict[str, Any]) -> Sequence[object]:
     return one["name"], one["endpoint_id"], one["state"], who
 
 
-@pool.command()
+@pool.command(epilog=example("nodexfer pool show mynode-1"))
 @click.argument("name")
 @_POOL
 @_JSON
@@ -113,7 +113,7 @@ def _words(value: object) -> object:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
 
 
-@pool.command()
+@pool.command(epilog=example("nodexfer pool remove mynode-1"))
 @click.argument("name")
 @click.option("--forget", is_flag=True, help="Only here: leave the endpoint at Globus as it is.")
 @_POOL

@@ -27,7 +27,7 @@ def transfer_error(status: int, code: str, message: str, what: str, next: str = 
     """An answer of Transfer that is not 2xx, after the SDK's retries.
 
     :param what: what was asked, as in "listing /a on 1f3a...": it is in the sentence.
-    :param next: a better next command, where the answer itself names one (consents).
+    :param next: what somebody could type to see more, where the error's kind does not say better.
     """
     said = f"{what}: Globus Transfer says {code} (HTTP {status}): {_one_line(message)}"
     if "GCDisconnected" in code:
@@ -40,7 +40,7 @@ def transfer_error(status: int, code: str, message: str, what: str, next: str = 
         return PermissionRefused(f"The collection asks for a consent that the token lacks ({said}).", next)
     for marks, kind in _KINDS:
         if any(mark in code for mark in marks):
-            return kind(said, next or None)
+            return kind(said, next)
     return ServiceRefused(said, next)
 
 

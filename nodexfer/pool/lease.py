@@ -12,16 +12,32 @@ two thirds of the duration (:func:`allowance`): a contender waits for the whole 
 
 from __future__ import annotations
 
-import errno
-import json
 import os
 import time
 from enum import Enum
-from typing import Any, NamedTuple
 
-from nodexfer.errors import HomeFull, LeaseLost, PoolEntryBroken
+from nodexfer.errors import LeaseLost, PoolEntryBroken
+from nodexfer.pool.leasefile import Lease, Me, forget, numbers, read, sweep, write_beside
 
-FORMAT = 1
+__all__ = [
+    "ORPHANED",
+    "RENEW",
+    "RESUME",
+    "Lease",
+    "Me",
+    "Observer",
+    "Verdict",
+    "allowance",
+    "give_back",
+    "numbers",
+    "renew",
+    "resume",
+    "same_cluster",
+    "take",
+    "top",
+    "verdict",
+]
+
 #: How often an owner renews, as a part of the duration.
 RENEW = 1 / 10
 #: A take-over goes on under the old number only when the last renewal is younger than this part of the duration...
@@ -29,54 +45,6 @@ RESUME = 1 / 6
 #: ...and "the scheduler says that the run is over" is believed only when it is older than this one. The gap between
 #: the two is what keeps a slow take-over and a quick contender apart.
 ORPHANED = 1 / 3
-#: Temporary files of contenders that died are removed after this time, in seconds.
-LITTER_SECONDS = 3600.0
-
-
-class Me(NamedTuple):
-    """Who asks: this place, and the job that leads at it."""
-
-    scheduler: str
-    cluster: str
-    host: str
-    boot: str
-    place: str
-    node_dir: str
-    job: str
-    run: int
-
-
-class Lease(NamedTuple):
-    """One lease file. ``directory`` is the entry's; ``duration`` in seconds; ``taken`` in seconds since the epoch.
-
-    ``renewed_ns`` is the file's time stamp, by the file server's clock: to be compared with itself only.
-    """
-
-    number: int
-    endpoint_id: str
-    entry: str
-    directory: str
-    scheduler: str
-    cluster: str
-    host: str
-    boot: str
-    place: str
-    node_dir: str
-    job: str
-    run: int
-    duration: float
-    taken: float
-    released: bool
-    renewed_ns: int = 0
-
-    @property
-    def path(self) -> str:
-        return _path(self.directory, self.number)
-
-    @property
-    def holder(self) -> str:
-        """Who has it, in words."""
-        return f"job {self.job} on {self.host}" if self.host else "an owner that can not be read"
 
 
 class Verdict(Enum):
@@ -164,21 +132,10 @@ def top(directory: str) -> Lease | None:
         found = numbers(directory)
         if not found:
             return None
-        lease = _read(directory, found[-1])
+        lease = read(directory, found[-1])
         if lease is not None:
             return lease
     raise PoolEntryBroken(f"The leases in {directory} come and go faster than they can be read.")
-
-
-def numbers(directory: str) -> list[int]:
-    """The numbers that are there, ascending."""
-    try:
-        names = os.listdir(directory)
-    except FileNotFoundError as error:
-        entry = os.path.basename(directory)
-        raise PoolEntryBroken(f"The pool entry {entry} is gone: {directory} does not exist.") from error
-    ends = [name[6:] for name in names if name.startswith("lease.")]
-    return sorted(int(end) for end in ends if end.isascii() and end.isdigit())
 
 
 def take(directory: str, number: int, me: Me, endpoint_id: str, duration: float) -> Lease | None:
@@ -190,7 +147,7 @@ def take(directory: str, number: int, me: Me, endpoint_id: str, duration: float)
     """
     entry = os.path.basename(directory)
     lease = Lease(number, endpoint_id, entry, directory, *me, duration, time.time(), False)
-    temporary = _write_beside(lease)
+    temporary = write_beside(lease)
     try:
         # An answer that NFS lost makes link(2) report EEXIST for our own link: what is there decides.
         try:
@@ -202,12 +159,12 @@ def take(directory: str, number: int, me: Me, endpoint_id: str, duration: float)
     except FileNotFoundError:  # somebody's higher number swept ours away already
         return None
     finally:
-        _forget(temporary)
+        forget(temporary)
     # We may have slept since we read the highest number, and filled a gap that its owner had swept.
     if numbers(directory)[-1] != number:
-        _forget(lease.path)
+        forget(lease.path)
         return None
-    _sweep(directory, number)
+    sweep(directory, number)
     return lease
 
 
@@ -218,7 +175,7 @@ def resume(lease: Lease, me: Me) -> Lease | None:
     """
     began = time.monotonic()
     renewed = lease._replace(**me._asdict())
-    temporary = _write_beside(renewed)
+    temporary = write_beside(renewed)
     try:
         age = (os.stat(temporary).st_mtime_ns - os.stat(lease.path).st_mtime_ns) / 1e9  # one clock: the server's
         if age >= lease.duration * RESUME:
@@ -227,7 +184,7 @@ def resume(lease: Lease, me: Me) -> Lease | None:
     except FileNotFoundError:
         return None
     finally:
-        _forget(temporary)
+        forget(temporary)
     slow = time.monotonic() - began >= lease.duration * RESUME / 2
     return None if slow or numbers(lease.directory)[-1] != lease.number else renewed
 
@@ -256,98 +213,9 @@ def give_back(lease: Lease) -> None:
 
     :raises HomeFull: it is not given back.
     """
-    temporary = _write_beside(lease._replace(released=True))
+    temporary = write_beside(lease._replace(released=True))
     try:
         os.rename(temporary, lease.path)
     except BaseException:
-        _forget(temporary)
+        forget(temporary)
         raise
-
-
-def _path(directory: str, number: int) -> str:
-    return f"{directory}/lease.{number}"
-
-
-def _read(directory: str, number: int) -> Lease | None:
-    """None when it is gone (its number is not the highest any more)."""
-    try:
-        # Opening makes NFS ask the server for the time stamp (close-to-open consistency, nfs(5)).
-        descriptor = os.open(_path(directory, number), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return None
-    with open(descriptor, "rb") as file:
-        stamp = os.fstat(descriptor).st_mtime_ns
-        text = file.read(65536)
-    try:
-        record = json.loads(text)
-        if record.pop("format") != FORMAT:
-            return _unknown(directory, number, stamp)._replace(duration=float("inf"))
-        me = Me(*(_typed(record, name, int if name == "run" else str) for name in Me._fields))
-        return Lease(
-            number,
-            _typed(record, "endpoint_id", str),
-            os.path.basename(directory),
-            directory,
-            *me,
-            float(record["duration"]),
-            float(record["taken"]),
-            record["released"] is True,
-            stamp,
-        )
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return _unknown(directory, number, stamp)
-
-
-def _typed(record: dict[str, Any], name: str, kind: type) -> Any:
-    if not isinstance(record[name], kind):
-        raise ValueError(f"{name} is no {kind.__name__}")
-    return record[name]
-
-
-def _unknown(directory: str, number: int, stamp: int) -> Lease:
-    entry = os.path.basename(directory)
-    return Lease(number, "", entry, directory, "", "", "", "", "", "", "", 0, 600.0, 0.0, False, stamp)
-
-
-def _write_beside(lease: Lease) -> str:
-    """The lease in a file of its own, flushed; its path."""
-    record = {"format": FORMAT, **lease._asdict()}
-    for derived in ("number", "entry", "directory", "renewed_ns"):
-        del record[derived]
-    path = f"{lease.directory}/.take-{lease.host}-{os.getpid()}-{time.monotonic_ns()}"
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with open(descriptor, "wb") as file:
-            file.write(json.dumps(record).encode())
-            file.flush()
-            os.fsync(descriptor)
-    except OSError as error:
-        _forget(path)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise HomeFull(f"No space is left for a lease in {lease.directory}.", f"df -h {lease.directory}") from error
-        if error.errno == errno.ENOENT:
-            raise PoolEntryBroken(f"The pool entry {lease.entry} is gone: {lease.directory} does not exist.") from error
-        raise
-    return path
-
-
-def _sweep(directory: str, number: int) -> None:
-    """Remove what nobody needs: leases below our predecessor's, and temporary files of the dead."""
-    for lower in numbers(directory):
-        if lower < number - 1:
-            _forget(_path(directory, lower))
-    now = os.stat(_path(directory, number)).st_mtime
-    for name in os.listdir(directory):
-        if name.startswith(".take-"):
-            try:
-                if now - os.stat(f"{directory}/{name}").st_mtime > LITTER_SECONDS:
-                    os.unlink(f"{directory}/{name}")
-            except OSError:
-                continue
-
-
-def _forget(path: str) -> None:
-    try:
-        os.unlink(path)
-    except OSError:
-        pass

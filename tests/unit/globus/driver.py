@@ -100,7 +100,8 @@ def test_files(it: SdkGlobus) -> None:
     assert ".hidden" in [entry.name for entry in it.ls(SITE_ID, "/")]
     assert it.stat(SITE_ID, "/a b").type == "dir"
     assert it.stat(SITE_ID, "/a b/ü%,[x].txt").size == 5
-    refused(SourceMissing, lambda: it.stat(SITE_ID, "/none"))
+    missing = refused(SourceMissing, lambda: it.stat(SITE_ID, "/a b/none"))
+    assert missing.next == f"globus ls '{SITE_ID}:/a b'"
     refused(SourceMissing, lambda: it.ls(SITE_ID, "/none"))
     it.mkdir(SITE_ID, "/made")
     refused(DestinationExists, lambda: it.mkdir(SITE_ID, "/made"))
