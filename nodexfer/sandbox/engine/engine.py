@@ -140,6 +140,9 @@ class Engine:
             deadline = Deadline(seconds)
             while any(entry.control is not None for entry in running) and not deadline.passed:
                 self._changed.wait(deadline.left)
+            if reason == "reset":
+                for entry in self._entries.values():
+                    entry.journal.forget()
 
     # the queue --------------------------------------------------------------------------------------------------
 

@@ -33,6 +33,7 @@ class Journal:
         self._lock = threading.RLock()
         self._changed: dict[int, FileJob] = {}
         self._saved = 0.0
+        self._forgotten = False
         self._told: dict[tuple[str, str], float] = {}
         self._progress_at = time.monotonic()
         self._progress_bytes = task.bytes_transferred
@@ -134,8 +135,15 @@ class Journal:
         if time.monotonic() - self._saved >= SAVE_SECONDS:
             self.save()
 
+    def forget(self) -> None:
+        """The sandbox was reset: what still runs down writes nothing any more."""
+        with self._lock:
+            self._forgotten = True
+
     def save(self) -> None:
         with self._lock:
+            if self._forgotten:
+                return
             self._saved = time.monotonic()
             if self._changed:
                 rows = [(f"{number:09d}", job) for number, job in self._changed.items()]

@@ -120,8 +120,11 @@ def add_site() -> Response:
     """``{"name":..., "root":...}``: one more site collection, or another directory for an existing one."""
     need_admin()
     fields = body()
-    world().serve_sites({str(fields["name"]): str(fields["root"])})
-    return jsonify({"id": world().site_ids()[str(fields["name"])]})
+    name, root = fields.get("name"), fields.get("root")
+    if not isinstance(name, str) or not isinstance(root, str):
+        raise bad_request("A site needs a name and a root")
+    world().serve_sites({name: root})
+    return jsonify({"id": world().site_ids()[name]})
 
 
 @routes.post("/reset")

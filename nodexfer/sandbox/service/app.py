@@ -7,6 +7,7 @@ import logging
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
+from nodexfer.sandbox.accounts import Refused
 from nodexfer.sandbox.service import admin, auth, endpoints, guard, operations, people, submit, tasks
 from nodexfer.sandbox.service.context import world
 from nodexfer.sandbox.service.errors import ApiError, render, request_id
@@ -31,6 +32,7 @@ def make(served: World) -> Flask:
     app.after_request(_after)
     app.register_error_handler(ApiError, render)
     app.register_error_handler(guard.Unauthorized, auth.unauthorized)
+    app.register_error_handler(Refused, auth.refused)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _bug)
     return app

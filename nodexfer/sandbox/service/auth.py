@@ -17,7 +17,6 @@ from nodexfer.sandbox.service.guard import Unauthorized
 routes = Blueprint("auth", __name__)
 
 
-@routes.errorhandler(Refused)
 def refused(error: Refused) -> Response:
     response = jsonify({"error": error.error, "error_description": error.error, "errors": []})
     response.status_code = error.status

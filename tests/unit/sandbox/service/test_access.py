@@ -122,3 +122,25 @@ def test_requests_are_counted_and_the_sandboxes_own_are_not(tasks: Tasks) -> Non
     before = tasks.box.sandbox.requests()
     tasks.client.task_list()
     assert tasks.box.sandbox.requests() == before + 1
+
+
+def test_bad_requests_are_answered_in_words(tasks: Tasks, at_the_sandbox: None) -> None:
+    token = token_of(tasks.client)
+    for path, body in (
+        ("/v0.10/endpoint", {"is_globus_connect": True}),
+        ("/v0.10/transfer", {"DATA_TYPE": "delete"}),
+        ("/v0.10/transfer", {"submission_id": "no uuid", "DATA": []}),
+        ("/v0.10/transfer", ["a list"]),
+        (f"/v0.10/operation/endpoint/{tasks.box.site_id}/mkdir", {}),
+    ):
+        answer = ask(tasks.box, path, token, body)
+        assert answer.status == 400, answer
+        assert answer.json["code"]
+        assert answer.json["message"]
+    with pytest.raises(AuthAPIError):
+        ConfidentialAppAuthClient(*_client(tasks.box)).oauth2_client_credentials_tokens(requested_scopes="nonsense")
+
+
+def _client(box: Box) -> tuple[str, str]:
+    environment = box.sandbox.environment
+    return environment["NODEXFER_CLIENT_ID"], environment["NODEXFER_CLIENT_SECRET"]

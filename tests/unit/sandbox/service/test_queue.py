@@ -107,3 +107,20 @@ def test_a_small_task_is_done_at_once(tasks: Tasks) -> None:
     began = time.monotonic()
     tasks.over(tasks.submit(("/f", "/f")))
     assert time.monotonic() - began < 2.0
+
+
+def test_a_reset_stops_what_runs_and_forgets_it(tasks: Tasks) -> None:
+    (tasks.box.site / "f").write_bytes(bytes(1_000_000))
+    tasks.box.sandbox.fault("slow", endpoint="site", bytes_per_second=50_000)
+    running = tasks.submit(("/f", "/f"))
+    eventually(lambda: tasks.get(running)["bytes_transferred"] > 0)
+    tasks.box.sandbox.reset()
+    size = (tasks.box.other / "f").stat().st_size
+    with pytest.raises(TransferAPIError) as refused:
+        tasks.get(running)
+    assert refused.value.http_status == 404
+    status = tasks.box.sandbox.status()
+    assert (status["tasks"]["ACTIVE"], status["faults"]) == (0, [])
+    (tasks.box.site / "f").write_text("after")
+    tasks.over(tasks.submit(("/f", "/g")))
+    assert (tasks.box.other / "f").stat().st_size == size
