@@ -125,8 +125,7 @@ def _sentences(report: Report) -> list[str]:
     if over is not None:
         lines.append(
             f"take-over   {report.takeovers}: job {over['by']} led {over['leads_after'] * 1000:.0f} ms after job "
-            f"{over['killed']} was "
-            f"killed; the endpoint was ready again after {over['ready_after']:.1f} s"
+            f"{over['killed']} was killed; the endpoint was ready again after {over['ready_after']:.1f} s"
         )
     left = record["left"]
     lines.append(f"left behind {'nothing: no process, no lease, no file' if not left else ''}".rstrip())
