@@ -29,7 +29,7 @@ _GRACE_SECONDS = 20.0
 #: Seconds between two looks at the result: a fiftieth of the age, within these bounds.
 _LOOK = (0.01, 0.5)
 #: Seconds between two looks whether our keeper lives.
-_KEEPER_SECONDS = 2.0
+_KEEPER_SECONDS = 1.0
 #: Seconds that a request which was called off gets to go in good order.
 _CANCEL_SECONDS = 5.0
 
