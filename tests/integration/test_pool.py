@@ -15,6 +15,7 @@ import pytest
 from nodexfer import procs
 from nodexfer.clock import Deadline
 from nodexfer.config import load
+from nodexfer.errors import ForeignGcp
 from nodexfer.gcp import configdir, install, process
 from nodexfer.gcp.strays import strays
 from nodexfer.pool import lease as leases
@@ -184,27 +185,82 @@ def test_without_a_token_or_a_program_nothing_is_made(user: User) -> None:
     assert not user.entries.exists()
 
 
-def test_a_leased_endpoint_runs_under_a_guard_and_the_service_sees_it_come_and_go(user: User, tmp_path: Path) -> None:
+class Node(NamedTuple):
+    """What a leader has for one lease: GCP's program, working copy, exchange, log and guard's lock."""
+
+    user: User
+    lease: leases.Lease
+    directory: Path
+
+    @property
+    def working(self) -> str:
+        return str(self.directory / "gcp-working")
+
+    def start(self) -> process.Running:
+        config = load(self.user.environ)
+        program = install.find(config, self.user.environ)
+        log, lock = str(self.directory / "gcp.log"), str(self.directory / "guard.lock")
+        return process.start(program, config, self.working, [str(self.directory)], log, lock, allowed=60.0)
+
+    def connected(self) -> bool:
+        (found,) = [one for one in self.user.box.sandbox.status()["endpoints"] if one["kind"] == "gcp"]
+        return bool(found["connected"])
+
+
+@pytest.fixture
+def node(user: User, tmp_path: Path) -> Node:
+    """A lease is taken, and its config directory checked out."""
     (made,) = user.json("create", "--count", "1", "--prefix", "mynode")
-    config = load(user.environ)
-    lease = acquire(config, ME, Deadline(5), lambda text: None)
-    working = str(tmp_path / "gcp-working")
-    assert configdir.check_out(f"{lease.directory}/config", working) == made["endpoint_id"]
-    exchange = tmp_path / "exchange"
-    exchange.mkdir()
-    program = install.find(config, user.environ)
-    log, lock = str(tmp_path / "gcp.log"), str(tmp_path / "guard.lock")
-    running = process.start(program, config, working, [str(exchange)], log, lock, allowed=60.0)
+    lease = acquire(load(user.environ), ME, Deadline(5), lambda text: None)
+    (tmp_path / "leader").mkdir(mode=0o700)
+    found = Node(user, lease, tmp_path / "leader")
+    assert configdir.check_out(f"{lease.directory}/config", found.working) == made["endpoint_id"]
+    return found
+
+
+def test_a_leased_endpoint_runs_under_a_guard_and_the_service_sees_it_come_and_go(node: Node) -> None:
+    running = node.start()
     try:
-        assert running.holds_address(config)
-        eventually(lambda: user.json("show", "mynode-1")["connected"], 20)
+        assert running.holds_address(load(node.user.environ))
+        eventually(node.connected, 20)
+        assert node.user.json("show", "mynode-1")["connected"] is True
     finally:
         assert running.stop()
-    assert strays(working) == []
-    eventually(lambda: not user.json("show", "mynode-1")["connected"], 20)
-    configdir.check_in(working, f"{lease.directory}/config")
-    leases.give_back(lease)
-    assert user.json("list")[0]["state"] == "free"
+    assert strays(node.working) == []
+    eventually(lambda: not node.connected(), 20)
+    configdir.check_in(node.working, f"{node.lease.directory}/config")
+    leases.give_back(node.lease)
+    assert node.user.json("list")[0]["state"] == "free"
+
+
+def test_after_the_guard_itself_was_killed_the_next_start_leaves_one_gcp(node: Node) -> None:
+    first = node.start()
+    eventually(node.connected, 20)
+    first.guard.kill()
+    eventually(lambda: not first.alive)
+    second = node.start()
+    try:
+        eventually(node.connected, 20)
+        assert second.holds_address(load(node.user.environ))
+    finally:
+        assert second.stop()
+        first.guard.close()
+    assert strays(node.working) == []
+    live = node.user.box.sandbox.status()["gcp"]["live_max"]
+    assert (max(live.values()) if isinstance(live, dict) else live) == 1
+
+
+def test_a_second_gcp_of_the_user_is_never_started(node: Node) -> None:
+    first = node.start()
+    try:
+        config = load(node.user.environ)
+        program = install.find(config, node.user.environ)
+        log, lock = str(node.directory / "other.log"), str(node.directory / "other.lock")
+        with pytest.raises(ForeignGcp):
+            process.start(program, config, f"{node.working}-2", [str(node.directory)], log, lock, timeout=0.5)
+        assert first.alive
+    finally:
+        assert first.stop()
 
 
 def test_the_endpoint_of_a_silent_owner_is_asked_about_and_taken(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
