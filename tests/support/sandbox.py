@@ -114,10 +114,13 @@ def running_gcp(box: Box, directory: Path, name: str | None = None) -> Iterator[
     made = _create(box, display_name)
     program = box.sandbox.gcp
     where = ["-dir", str(config_dir)]
-    done = procs.run([program, "-setup", "--setup-key", made["globus_connect_setup_key"], *where], timeout=30.0)
+    environ = {"USER": "tester", **os.environ}  # GCP needs a name, and a container's user may have none
+    setup = [program, "-setup", "--setup-key", made["globus_connect_setup_key"], *where]
+    done = procs.run(setup, timeout=30.0, environ=environ)
     assert done.code == 0, done
     process = procs.spawn(
         [program, "-start", "-restrict-paths", f"rw{root}", "-shared-paths", "", *where],
+        environ=environ,
         new_group=True,
         death_signal=signal.SIGKILL,
     )
