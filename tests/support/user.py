@@ -55,6 +55,6 @@ class User:
         names = [
             path for top in tops for path in top.rglob("*") if path.name.startswith((".nodexfer", ".gone", ".new"))
         ]
-        base = Path(self.config.node_dir)
+        base = Path(os.environ["NODEXFER_NODE_DIR"])
         names += [path for where in ("spool", "exchange", "outgoing") for path in (base / where).rglob("r*")]
         return sorted(str(path) for path in names)
