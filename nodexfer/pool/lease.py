@@ -164,7 +164,10 @@ def take(directory: str, number: int, me: Me, endpoint_id: str, duration: float)
     if numbers(directory)[-1] != number:
         forget(lease.path)
         return None
-    sweep(directory, number)
+    try:
+        sweep(directory, number)
+    except FileNotFoundError:  # two others have come after us already
+        return None
     return lease
 
 

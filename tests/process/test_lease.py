@@ -81,19 +81,21 @@ def start(script: str, *arguments: object) -> subprocess.Popen[str]:
 
 def together(children: list[subprocess.Popen[str]]) -> list[str]:
     """Let all begin at once; what each printed after that."""
-    for child in children:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "ready\n", child.communicate()[1]
-    for child in children:
-        assert child.stdin is not None
-        child.stdin.write("go\n")
-        child.stdin.flush()
-    outputs = []
-    for child in children:
-        out, err = child.communicate(timeout=50)
-        assert child.returncode == 0, err
-        outputs.append(out)
-    return outputs
+    try:
+        for child in children:
+            assert child.stdout is not None
+            assert child.stdout.readline() == "ready\n", child.communicate()[1]
+        for child in children:
+            assert child.stdin is not None
+            child.stdin.write("go\n")
+            child.stdin.flush()
+        outputs = [child.communicate(timeout=50) for child in children]
+    finally:
+        for child in children:
+            child.kill()
+            child.communicate()
+    assert [child.returncode for child in children] == [0] * len(children), [err for _, err in outputs]
+    return [out for out, _ in outputs]
 
 
 @pytest.fixture
