@@ -33,7 +33,7 @@ KINDS: dict[str, frozenset[str]] = {
     "expire_tokens": frozenset({"refuse"}),
     # Operations on this path, or below it, end with this code.
     "fail_path": frozenset({"endpoint", "path", "code", "count"}),
-    # Submissions that name an offline GCP are refused.
+    # Submissions that name an offline GCP are refused. (Globus is believed to accept them.)
     "refuse_offline": frozenset(),
 }
 

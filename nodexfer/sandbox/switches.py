@@ -21,8 +21,6 @@ class Switches(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     #: (the real one: 5 and 5).
     reconnect_seconds: float = 5.0
     report_seconds: float = 5.0
-    #: Whether a task that names an offline GCP is refused at its submission. Globus is believed to accept it.
-    refuse_offline: bool = False
     #: Whether GCP to GCP needs no subscription on either side. Documented: it needs one.
     p2p_without_subscription: bool = False
     #: HTTP status of an accepted submission.

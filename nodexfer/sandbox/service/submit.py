@@ -178,7 +178,7 @@ def _check_two_personal(source: Endpoint, destination: Endpoint) -> None:
 
 
 def _check_online(*ends: Endpoint) -> None:
-    if not faults().switches.refuse_offline and faults().find("refuse_offline", "all") is None:
+    if faults().find("refuse_offline", "all") is None:
         return
     if not all(catalog().connected(found) for found in ends):
         raise ApiError(409, "ClientError.Conflict", NOT_CONNECTED)
