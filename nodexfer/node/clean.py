@@ -18,7 +18,7 @@ from nodexfer.config import Config
 from nodexfer.identity import boot_id
 from nodexfer.node import locks, registry, rubbish
 from nodexfer.node.registry import Table, lives_at
-from nodexfer.paths import RootPaths, safe_name
+from nodexfer.paths import NodePaths, RootPaths, safe_name
 
 #: A log says why something failed; after a week nobody asks.
 LOG_SECONDS = 7 * 86400.0
@@ -53,6 +53,16 @@ def job(config: Config, key: str) -> Gone:
     Under the registry's lock, by its own keeper or when its keeper is dead.
     """
     return _job(config, safe_name(key), Gone([], []))
+
+
+def keepers(paths: NodePaths) -> list[str]:
+    """The keepers that live here. Under the registry's lock.
+
+    Where one does, the registry stays, although no hold may be left: it has not yet seen the last release, and would
+    take a new registry for one that has lost its holds.
+    """
+    found = [name for name in rubbish.names(paths.keepers) if not name.endswith((".bell", ".failed"))]
+    return [name for name in found if locks.taken(f"{paths.keepers}/{name}")]
 
 
 def keeper_files(keeper: str) -> None:
@@ -103,7 +113,8 @@ def _job(config: Config, name: str, gone: Gone) -> Gone:
     spool = f"{paths.spool}/{name}"
     for request in rubbish.names(spool, hidden=True):
         # A task that Globus works on is cancelled first: the next desk does it, and removes the request.
-        if not os.path.exists(f"{spool}/{request}/batch.json"):
+        begun, over = (os.path.exists(f"{spool}/{request}/{record}.json") for record in ("batch", "result"))
+        if over or not begun:
             _hide_request(config, gone, f"{spool}/{request}")
     rubbish.remove_empty(spool)
     return gone

@@ -167,7 +167,13 @@ def _run() -> None:
         code = main()
     except Exception as error:  # noqa: BLE001 (the process's top: the leader is told, the log has the rest)
         traceback.print_exc()
-        say({"error": TransferFailed(f"The desk failed: {type(error).__name__}: {error}.", "nodexfer status").as_record()})
+        say(
+            {
+                "error": TransferFailed(
+                    f"The desk failed: {type(error).__name__}: {error}.", "nodexfer status"
+                ).as_record()
+            }
+        )
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -11,11 +11,11 @@ import msgspec
 from nodexfer.config import Config
 from nodexfer.errors import EndpointFailed, NodexferError, ServiceUnreachable, TransferUnproven
 from nodexfer.globus.protocol import Globus
-from nodexfer.staging import batches, exchange, outcome, remote, spool
+from nodexfer.staging import batches, exchange, look, outcome, remote, spool
 from nodexfer.staging.calls import Calls
 from nodexfer.staging.cases import Case, Move
 from nodexfer.staging.intake import Intake
-from nodexfer.staging.request import MovedFile, MovedItem, Result
+from nodexfer.staging.request import BatchItem, MovedFile, MovedItem, Result
 
 _AWAY = (ServiceUnreachable, EndpointFailed)
 
@@ -87,7 +87,24 @@ class Ending:
                 self._settle(case, move, answer)
 
         items = move.items
-        self._calls.start(lambda: batches.whose(move.key.direction, items, self._globus.moved(task)), proven)
+        self._calls.start(lambda: self._moved(move, task, items), proven)
+
+    def _moved(self, move: Move, task: str, items: dict[str, list[BatchItem]]) -> dict[str, list[MovedFile]]:
+        """What the service says it moved, by request; of files from directories with the sizes at the source."""
+        found = batches.whose(move.key.direction, items, self._globus.moved(task))
+        if move.key.direction == "in":
+            for request, own in items.items():
+                found[request] = self._sized(move.key.collection, own, found[request])
+        return found
+
+    def _sized(self, collection: str, items: list[BatchItem], files: list[MovedFile]) -> list[MovedFile]:
+        known = {
+            item.number: look.sizes(self._globus, collection, item.remote) or {} for item in items if item.is_directory
+        }
+        return [
+            MovedFile(file.number, file.path, known[file.number].get(file.path)) if file.number in known else file
+            for file in files
+        ]
 
     def _settle(self, case: Case, move: Move, answer: dict[str, list[MovedFile]] | NodexferError) -> None:
         case.phase = "closing"

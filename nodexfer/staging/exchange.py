@@ -88,7 +88,9 @@ def _move_in(place: RootPaths, request: str, exchange: str) -> None:
         except FileNotFoundError:
             continue
         return
-    raise TransferFailed(f"What {request} gathered for sending is gone from {place.base}; nothing was moved.", "nodexfer status")
+    raise TransferFailed(
+        f"What {request} gathered for sending is gone from {place.base}; nothing was moved.", "nodexfer status"
+    )
 
 
 def _of_earlier_leases(place: RootPaths, request: str) -> Iterable[str]:

@@ -16,6 +16,8 @@ from nodexfer.staging.request import BatchItem, InItem, OutItem, Request
 
 #: From so many paths of one directory on, it is listed once instead.
 _LIST_FROM = 5
+#: So many directories of one source are listed to compare the sizes of its files.
+_SIZED_DIRECTORIES = 20
 
 
 def many(globus: Globus, collection: str, paths: Iterable[str]) -> dict[str, Entry | None]:
@@ -64,6 +66,32 @@ def sources(globus: Globus, items: Iterable[InItem]) -> list[BatchItem]:
         for path, entry in many(globus, collection, paths).items():
             found[collection, path] = entry
     return [_source(item, found[item.collection, item.path]) for item in items]
+
+
+def sizes(globus: Globus, collection: str, top: str) -> dict[str, int] | None:
+    """The size of every file below the directory ``top``, by its path relative to it; one call a directory.
+
+    None where there are more than 20 directories, or one can not be listed: the service's own comparison of checksums
+    then has to do.
+
+    :raises ServiceUnreachable, EndpointFailed: it is not known now.
+    """
+    found: dict[str, int] = {}
+    todo = [""]
+    for _ in range(_SIZED_DIRECTORIES):
+        if not todo:
+            return found
+        below = todo.pop()
+        listed = _list(globus, collection, posixpath.join(top, below))
+        if listed is None:
+            return None
+        for name, entry in listed.items():
+            path = posixpath.join(below, name)
+            if entry.type == "dir":
+                todo.append(path)
+            elif entry.type == "file":
+                found[path] = entry.size
+    return None if todo else found
 
 
 def _source(item: InItem, entry: Entry | None) -> BatchItem:

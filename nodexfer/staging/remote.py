@@ -7,6 +7,7 @@ in between leaves it whole, as ``<temporary>-old``, and the next desk goes on fr
 
 from __future__ import annotations
 
+import os
 import posixpath
 import time
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 from nodexfer.clock import Deadline
 from nodexfer.errors import DestinationExists, EndpointFailed, NodexferError, ServiceUnreachable, TransferUnproven
 from nodexfer.globus.protocol import Globus
-from nodexfer.staging.look import one, show
+from nodexfer.staging.look import one, show, sizes
 from nodexfer.staging.request import BatchItem
 
 #: Seconds that the deletion of what was replaced gets; after that Globus goes on with it alone.
@@ -27,13 +28,32 @@ def prove_sizes(globus: Globus, collection: str, items: Sequence[BatchItem]) -> 
     :raises TransferUnproven: one has not.
     """
     for item in items:
-        found = None if item.is_directory else one(globus, collection, item.temporary)
-        if not item.is_directory and (found is None or found.size != item.size):
+        if item.is_directory:
+            _prove_directory(globus, collection, item)
+            continue
+        found = one(globus, collection, item.temporary)
+        if found is None or found.size != item.size:
             seen = "nothing" if found is None else f"{found.size} bytes"
-            raise TransferUnproven(
-                f"{item.remote} was to have {item.size} bytes, and the collection shows {seen}; nothing was published.",
-                "nodexfer status",
-            )
+            raise _unproven(f"{item.remote} was to have {item.size} bytes, and the collection shows {seen}")
+
+
+def _prove_directory(globus: Globus, collection: str, item: BatchItem) -> None:
+    there = sizes(globus, collection, item.temporary)
+    if there is None:
+        return
+    here = {
+        os.path.relpath(os.path.join(where, name), item.local): os.lstat(os.path.join(where, name)).st_size
+        for where, _, names in os.walk(item.local)
+        for name in names
+    }
+    for path in sorted(here.keys() | there.keys()):
+        if here.get(path) != there.get(path):
+            ours, theirs = here.get(path, "no"), there.get(path, "no")
+            raise _unproven(f"{item.remote}/{path} has {ours} bytes here and {theirs} at the collection")
+
+
+def _unproven(words: str) -> TransferUnproven:
+    return TransferUnproven(f"{words}; nothing was published.", "nodexfer status")
 
 
 def publish(globus: Globus, collection: str, items: Sequence[BatchItem], *, overwrite: bool, merge: bool) -> None:

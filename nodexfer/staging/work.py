@@ -238,7 +238,11 @@ class Work:
     def _leave_move(self, case: Case, move: Move, error: Exception) -> None:
         del move.cases[case.id]
         case.move, case.phase = None, "ready"
-        known = error if isinstance(error, NodexferError) else TransferFailed(f"{case.directory}: {error}.", "nodexfer status")
+        known = (
+            error
+            if isinstance(error, NodexferError)
+            else TransferFailed(f"{case.directory}: {error}.", "nodexfer status")
+        )
         case.leave(known)
 
     def _ask_for_id(self) -> None:

@@ -231,7 +231,7 @@ class LocalGlobus:
     def _copy(self, job: Job, source: str, target: str, name: str, destination: str) -> None:
         os.makedirs(os.path.dirname(target), exist_ok=True)
         shutil.copyfile(source, target)
-        if name in self.truncate:
+        if {name, os.path.basename(name)} & self.truncate:
             os.truncate(target, os.path.getsize(target) // 2)
         job.moved.append(Moved(name, destination))
         done = job.document

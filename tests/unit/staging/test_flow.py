@@ -272,6 +272,17 @@ def test_a_short_arrival_is_never_published(place: Place) -> None:
     assert place.leftovers() == []
 
 
+@pytest.mark.parametrize("side", ["in", "out"])
+def test_a_short_file_deep_in_a_directory_is_never_published(place: Place, side: str) -> None:
+    tree((place.site if side == "in" else place.node) / "set")
+    place.globus.truncate.add("three")
+    with place.desk(), pytest.raises(TransferUnproven, match=r"below/three.* bytes here and"):
+        stage_in(place, "site:/set", "here") if side == "in" else stage_out(place, "set", "site:/here")
+    assert not (place.node / "here").exists()
+    assert not (place.site / "here").exists()
+    assert place.leftovers() == []
+
+
 def test_a_file_that_the_service_did_not_name_is_not_proven(place: Place) -> None:
     tree(place.node / "set")
     place.globus.skipped = 1
