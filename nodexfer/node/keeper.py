@@ -126,7 +126,10 @@ class Keeper:
             self._stamp = (0, 0)
         if not ready:
             return None
-        return self.bell.heard() if ready == {self.bell.fileno()} else set()
+        words = self.bell.heard() if self.bell.fileno() in ready else set()
+        if words - {HOLD}:  # inodes come again within a tick of the file system's clock: equal stamps prove nothing
+            self._stamp = (0, 0)
+        return words if ready == {self.bell.fileno()} else set()
 
     def _watch(self) -> None:
         """Have a pidfd on each process that a hold lives by. One that has ended is seen by :func:`registry.lives`."""
@@ -179,6 +182,8 @@ class Keeper:
             stamp = (0, 0)
         if stamp == self._stamp != (0, 0):
             return
+        # Noted before it is read: a change between the two is seen by the next look, not missed for ever.
+        self._stamp = stamp
         try:
             self._synchronise()
         except RecordBroken as error:  # set aside now: what we know goes into a new one
@@ -199,8 +204,6 @@ class Keeper:
             self.holds = table.of(self.job.key)
         for hold in dropped:
             say(f"hold {hold.id} is over: process {hold.process.pid} has ended")
-        found = os.stat(self.paths.registry)
-        self._stamp = (found.st_mtime_ns, found.st_ino)
 
     # -- ending ------------------------------------------------------------------------------------------------------
 
@@ -231,7 +234,7 @@ class Keeper:
             self.bell.close()
             clean.keeper_files(self.paths.keeper(self.job.key))
             os.close(self._lock)
-            if not any(lives(hold) for hold in table):
+            if not any(lives(hold) for hold in table) and not clean.keepers(self.paths):
                 rest = clean.everything(self.config, table)
                 gone.paths.extend(rest.paths)
                 gone.requests.extend(rest.requests)

@@ -172,6 +172,24 @@ def test_a_hold_that_comes_while_the_keeper_ends_is_kept(config: Config) -> None
     assert is_cleared(config)
 
 
+def test_a_release_is_not_undone_by_a_neighbour_that_clears_up_before_the_keeper_has_seen_it(
+    config: Config, one: Script
+) -> None:
+    """The registry goes with the last keeper, not with the last hold: a new one would be filled again."""
+    mine = one.acquire()
+    process = keeper(config)
+    with script("2") as two:
+        other = two.acquire()
+        procs.signal(process, signal.SIGSTOP)
+        try:
+            hold.release(config, mine, wait=0.0)
+            two.must(f"release {other}")
+        finally:
+            procs.signal(process, signal.SIGCONT)
+    eventually(lambda: not process.alive)
+    assert is_cleared(config)
+
+
 def test_a_release_of_an_unknown_hold_is_an_error(config: Config, one: Script) -> None:
     one.acquire()
     with pytest.raises(HoldUnknown, match="no hold nonsense"):
