@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -24,6 +23,7 @@ from benchmarks.measure import (
 from nodexfer.node.locks import taken
 from nodexfer.paths import NodePaths
 from nodexfer.sandbox.demo.stage import Stage
+from nodexfer.sandbox.demo.watch import read_json
 from nodexfer.scheduler import detect
 
 ROUNDS = 15
@@ -44,7 +44,13 @@ def figures() -> list[Figure]:
 
 
 def nodexfer(*arguments: str) -> list[str]:
-    """As the installed command does it, in the interpreter that measures."""
+    """The installed command of the interpreter that measures."""
+    installed = f"{os.path.dirname(sys.executable)}/nodexfer"
+    return [installed, *arguments] if os.path.exists(installed) else module(*arguments)
+
+
+def module(*arguments: str) -> list[str]:
+    """The same for those that look into the interpreter."""
     return [sys.executable, "-m", "nodexfer", *arguments]
 
 
@@ -79,9 +85,7 @@ class Shell:
 
     def end(self) -> None:
         """Release every hold of the job, those of commands that were looked into as well."""
-        with open(self._paths.registry, encoding="utf-8") as file:
-            holds = json.load(file)["holds"]
-        for hold, record in holds.items():
+        for hold, record in read_json(self._paths.registry).get("holds", {}).items():
             if record["job"] == self._key:
                 command(nodexfer("release"), self.with_hold(hold))
         self.wait_without_keeper()
@@ -144,7 +148,7 @@ def _looks(stage: Stage, environ: Mapping[str, str]) -> list[Figure]:
             told.append(Figure(f"nodexfer {name}: files opened", opened, "files", 130, note=how))
         for name in COMMANDS:
             own = shell.with_hold(shell.holds.pop()) if name == "release" else shell.environ
-            others = sorted(foreign(modules_imported(nodexfer(name), own)))
+            others = sorted(foreign(modules_imported(module(name), own)))
             figure = Figure(f"nodexfer {name}: modules beyond click and stdlib", len(others), "", 0)
             told.append(figure._replace(note=" ".join(others)))
     finally:

@@ -62,7 +62,6 @@ class Stage(NamedTuple):
             "LOGNAME": user,
             "PATH": f"{self.bin}:{kept.get('PATH', '/usr/bin:/bin')}",
             "TMPDIR": os.path.dirname(self.node_dir),
-            "PYTHONDONTWRITEBYTECODE": "1",
             "NODEXFER_NODE_DIR": self.node_dir,
             "NODEXFER_ROOTS": os.path.dirname(self.node_dir),
             "NODEXFER_LINGER": "2",
