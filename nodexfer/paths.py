@@ -12,7 +12,7 @@ node_dir  /tmp/nodexfer-<uid>          0700; its own flock is the leader's lock
   exchange/<n>/  outgoing/<request>/   what GCP sees; what waits to be moved in there
   jobs/<job>/                          the job's scratch
   logs/
-<root>/nodexfer-<uid>/exchange/<n>/    the same, and outgoing/, on each further root
+<root>/nodexfer-<uid>/<place>/         exchange/ and outgoing/, the same, on each further root
 
 home      ~/.nodexfer                  0700, on the shared file system
   config.toml  credentials.json  tokens.json
@@ -142,14 +142,21 @@ class NodePaths:
 class RootPaths:
     """What nodexfer owns on one root: a directory on a local file system that jobs may name as DEST or SRC."""
 
-    def __init__(self, base: str) -> None:
+    def __init__(self, base: str, above: str | None = None) -> None:
         self.base = base
+        #: The directory that holds what each place of this user has on the root; None where ``base`` is the node_dir.
+        self.above = above
 
     @classmethod
     def of(cls, root: str, node_dir: str) -> RootPaths:
-        """The node_dir serves the root that it lies on; another root gets a ``nodexfer-<uid>`` of its own."""
-        inside = node_dir == root or node_dir.startswith(root.rstrip("/") + "/")
-        return cls(node_dir if inside else f"{root.rstrip('/')}/nodexfer-{os.geteuid()}")
+        """The node_dir serves the root that it lies on; on another root, each place has a directory of its own.
+
+        Of its own: jobs with a private /tmp are at different places, and may share this root.
+        """
+        if node_dir == root or node_dir.startswith(root.rstrip("/") + "/"):
+            return cls(node_dir)
+        above = f"{root.rstrip('/')}/nodexfer-{os.geteuid()}"
+        return cls(f"{above}/{_place_mark(node_dir)}", above)
 
     def exchange(self, lease: int) -> str:
         """The only directory on this root that GCP sees under lease number ``lease``."""
@@ -161,12 +168,23 @@ class RootPaths:
 
     def make(self, lease: int | None = None) -> RootPaths:
         """:raises NodeDirUnsafe, NodeDirRemoved: see :func:`private_directory`."""
+        if self.above is not None:
+            private_directory(self.above)
         private_directory(self.base)
         private_directory(f"{self.base}/outgoing")
         private_directory(f"{self.base}/exchange")
         if lease is not None:
             private_directory(self.exchange(lease))
         return self
+
+
+def _place_mark(node_dir: str) -> str:
+    """The directory's device and inode: another directory at the same path is another place."""
+    try:
+        found = os.stat(node_dir)
+    except OSError:
+        return "none"
+    return f"{found.st_dev:x}-{found.st_ino:x}"
 
 
 class HomePaths:

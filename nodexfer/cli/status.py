@@ -7,7 +7,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from nodexfer.cli.render import printable, show_table
+from nodexfer.cli.render import WIDTH, printable, show_table
+from nodexfer.node.endpoint import SILENT_SECONDS
 from nodexfer.units import format_bytes, format_duration
 
 
@@ -15,7 +16,8 @@ def show(found: Mapping[str, Any]) -> None:
     """Print what :func:`nodexfer.node.status.gather` found."""
     now = time.time()
     for name, value in _head(found, now):
-        sys.stdout.write(f"{name:<9} {printable(value)}\n")
+        for number, line in enumerate(_wrapped(printable(value))):
+            sys.stdout.write(f"{'' if number else name:<9} {line}\n")
     if found["jobs"]:
         sys.stdout.write("\n")
         show_table(("JOB", "HOLDS", "KEEPER", "SINCE"), [_job(job, now) for job in found["jobs"]])
@@ -25,16 +27,15 @@ def show(found: Mapping[str, Any]) -> None:
 
 
 def _head(found: Mapping[str, Any], now: float) -> list[tuple[str, str]]:
-    lines = [
-        ("node", str(found["host"])),
-        ("place", f"{found['node_dir']} ({found['place'] or 'nobody has led here'})"),
-    ]
+    lines = [("node", str(found["host"])), ("place", str(found["node_dir"]))]
     lines += [("root", root) for root in found["roots"]]
     leader = found["endpoint"]
     if leader is None:
         lines.append(("endpoint", "none (it comes when there is work)"))
         return lines
     lines.append(("endpoint", f"{leader['endpoint_id'] or 'none yet'}: {leader['state']}{_since(leader, now)}"))
+    if leader["led"] and leader["silent"] > SILENT_SECONDS:
+        lines.append(("", f"the leader has been silent for {format_duration(leader['silent'])}"))
     if leader["entry"]:
         lines.append(("lease", f"{leader['entry']} {leader['lease']}, led by {leader['keeper']}"))
     if leader["message"]:
@@ -43,11 +44,17 @@ def _head(found: Mapping[str, Any], now: float) -> list[tuple[str, str]]:
 
 
 def _since(leader: Mapping[str, Any], now: float) -> str:
-    if leader["state"] == "ready" and leader["ready_at"]:
-        return f" for {format_duration(max(0.0, now - leader['ready_at']))}"
-    if leader["led"] and leader["silent"] > 20.0:
-        return f", and the leader has been silent for {format_duration(leader['silent'])}"
-    return ""
+    ready = leader["state"] == "ready" and leader["ready_at"]
+    return f" for {format_duration(max(0.0, now - leader['ready_at']))}" if ready else ""
+
+
+def _wrapped(text: str) -> list[str]:
+    """At most 70 columns a line, but for what has no blank in it."""
+    if len(text) <= WIDTH - 10:
+        return [text]
+    import textwrap
+
+    return textwrap.wrap(text, WIDTH - 10, break_long_words=False, break_on_hyphens=False)
 
 
 def _job(job: Mapping[str, Any], now: float) -> tuple[object, ...]:

@@ -113,9 +113,20 @@ def give_back(config: Config, lease: leases.Lease) -> None:
     :raises HomeFull: it is still held, and will be found by the next leader here.
     """
     save_credentials(config, lease)
-    clean.exchange(config, lease.number)
+    # Not those of requests that are in the spool: a command may be publishing what arrived.
+    clean.old_exchanges(config, None).remove()
     leases.give_back(lease)
     configdir.remove(config.node_paths.gcp_config(lease.place))
+
+
+def give_back_from_nowhere(config: Config, lease: leases.Lease, prepared: Prepared | None) -> None:
+    """The same where the node_dir was removed: what is at its path now is another place's, and is not touched.
+
+    :raises HomeFull: see :func:`give_back`.
+    """
+    known = [] if prepared is None else prepared.exchanges.values()
+    clean.exchanges(path for path in known if not path.startswith(f"{config.node_dir}/"))
+    leases.give_back(lease)
 
 
 def left_here(config: Config) -> list[leases.Lease]:

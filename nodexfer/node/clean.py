@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from nodexfer.config import Config
@@ -153,10 +154,10 @@ def old_exchanges(config: Config, lease: int | None) -> Gone:
     return gone
 
 
-def exchange(config: Config, lease: int) -> None:
-    """Remove the exchange of a lease that is being given back: GCP has been stopped, and nobody waits."""
-    for base in bases(config):
-        rubbish.remove(base.exchange(lease))
+def exchanges(directories: Iterable[str]) -> None:
+    """Remove the exchanges of a lease that is being given back: GCP has been stopped, and nobody waits."""
+    for directory in directories:
+        rubbish.remove(directory)
 
 
 def everything(config: Config, table: Table) -> Gone:
@@ -180,9 +181,11 @@ def everything(config: Config, table: Table) -> Gone:
 
 
 def roots(config: Config) -> None:
-    """Remove our directory on further roots where it is empty, after :class:`Gone` was removed."""
+    """Remove our directories on further roots where they are empty, after :class:`Gone` was removed."""
     for base in bases(config)[1:]:
         rubbish.remove_empty(base.base)
+        if base.above is not None:
+            rubbish.remove_empty(base.above)
 
 
 def _old_logs(directory: str) -> None:

@@ -10,8 +10,7 @@ A keeper that was SIGKILLed while its job lives is started again by the next com
 from __future__ import annotations
 
 import os
-import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from nodexfer import procs
 from nodexfer.clock import Deadline
@@ -22,13 +21,11 @@ from nodexfer.node import bell, registry
 from nodexfer.paths import NodePaths, private_directory, safe_name
 from nodexfer.scheduler.protocol import Job
 
-if TYPE_CHECKING:
-    from nodexfer.node.clean import Gone
-
 #: Seconds for a keeper to start. It takes 50 ms, and a parallel file system may be slow.
 START_SECONDS = 10.0
 #: Seconds for a keeper to end: a leader has to stop GCP (5 s until it is killed) and to give the lease back.
 END_SECONDS = 30.0
+LOOK_SECONDS = 0.5
 
 HOLDS = b"holds\n"
 #: Another keeper of this job was quicker.
@@ -106,59 +103,79 @@ def release(config: Config, hold_id: str, *, wait: float = END_SECONDS) -> bool:
     """Drop a hold. With the last of a job, its scratch goes and its keeper ends, which is waited for.
 
     Waited for, since what ends the job next would kill the keeper half way. False when it has not ended within
-    ``wait`` seconds: the hold is gone all the same.
+    ``wait`` seconds: the hold is gone all the same. A keeper that was killed is started again for this: what it had,
+    a lease perhaps, is to be given back.
 
     :raises HoldUnknown: there is no such hold at this place.
     :raises NodeError: see :class:`nodexfer.node.registry.Transaction`.
     """
     paths = config.node_paths
-    gone: Gone | None = None
     with registry.Transaction(paths) as table:
         hold = table.get(hold_id)
         if hold is None:
             raise HoldUnknown(f"There is no hold {hold_id} at {paths.node_dir}: it was released, or its job has ended.")
-        table.drop(hold_id)
         lives = registry.lives_at(paths)
-        if any(lives(other) for other in table.of(hold.job)):
-            return True
+        last = not any(lives(other) for other in table.of(hold.job) if other.id != hold_id)
         keeper = registry.keeper_lives(paths, hold.job)
-        if not keeper:
-            gone = _end_without_keeper(config, table, hold.job)
-    if gone is not None:
-        gone.remove()
-        return True
-    bell.ring(paths.keeper_bell(hold.job), bell.RELEASE)
-    return _wait_for_end(config, hold.job, Deadline(wait))
+        if not last:
+            table.drop(hold_id)
+            return True
+    if not keeper and not _start_again(config, hold):
+        return _clear_up(config, hold.job, hold.id)
+    return _release_last(config, hold, Deadline(wait))
 
 
-def _end_without_keeper(config: Config, table: registry.Table, job: str) -> Gone:
+def _release_last(config: Config, hold: registry.Hold, deadline: Deadline) -> bool:
+    """Drop it, and see the keeper end. Known before it is told: it takes its file away before it has ended."""
+    card = registry.read_keeper(config.node_paths.keeper(hold.job))
+    keeper = None if card is None else _pidfd(card.process)
+    try:
+        with registry.Transaction(config.node_paths) as table:
+            table.drop(hold.id)
+        bell.ring(config.node_paths.keeper_bell(hold.job), bell.RELEASE)
+        while keeper is not None and not _readable(keeper, min(deadline.left, LOOK_SECONDS)):
+            if _is_held(config, hold.job):
+                return True
+            if deadline.passed:
+                return False
+    finally:
+        if keeper is not None:
+            os.close(keeper)
+    # Killed on the way, it has left its file.
+    return not os.path.lexists(config.node_paths.keeper(hold.job)) or _clear_up(config, hold.job)
+
+
+def _is_held(config: Config, job: str) -> bool:
+    """Has somebody taken a hold of the job again?"""
+    with registry.Transaction(config.node_paths) as table:
+        return bool(table.of(job))
+
+
+def _start_again(config: Config, hold: registry.Hold) -> bool:
+    """Start the killed keeper of the hold's job; False where that can not be done."""
+    card = registry.read_keeper(config.node_paths.keeper(hold.job))
+    if card is None:
+        return False
+    try:
+        start_keeper(config, card.job, hold.script)
+    except KeeperFailed:
+        return False
+    return True
+
+
+def _clear_up(config: Config, job: str, hold_id: str = "") -> bool:
+    """In the keeper's stead, where there is none. What a leader had is left to the next one."""
     from nodexfer.node import clean
 
-    table.prune(registry.lives_at(config.node_paths), job)
-    gone = clean.job(config, job)
-    clean.keeper_files(config.node_paths.keeper(job))
-    return gone
-
-
-def _wait_for_end(config: Config, job: str, deadline: Deadline) -> bool:
-    """Until the keeper has taken its file away and ended; in its stead where it was killed on the way."""
-    path = config.node_paths.keeper(job)
-    keeper = registry.read_keeper(path)
-    if keeper is None:  # it has just started, or has just gone: there is nothing to watch but its file
-        return _poll_gone(path, deadline)
-    descriptor = _pidfd(keeper.process)
-    if descriptor is not None:
-        try:
-            if not _readable(descriptor, deadline.left):
-                return False
-        finally:
-            os.close(descriptor)
-    if os.path.lexists(path):
-        with registry.Transaction(config.node_paths) as table:
-            if table.of(job) or registry.keeper_lives(config.node_paths, job):
-                return True  # somebody has taken a hold again
-            gone = _end_without_keeper(config, table, job)
-        gone.remove()
+    paths = config.node_paths
+    with registry.Transaction(paths) as table:
+        table.drop(hold_id)
+        table.prune(registry.lives_at(paths), job)
+        if table.of(job) or registry.keeper_lives(paths, job):
+            return True  # somebody has taken a hold again
+        gone = clean.job(config, job)
+        clean.keeper_files(paths.keeper(job))
+    gone.remove()
     return True
 
 
@@ -175,14 +192,6 @@ def _pidfd(process: ProcessId) -> int | None:
         return procs.pidfd(process)
     except ValueError:
         return None
-
-
-def _poll_gone(path: str, deadline: Deadline) -> bool:
-    while os.path.lexists(path):
-        if deadline.passed:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def start_keeper(config: Config, job: Job, script: ProcessId) -> None:

@@ -53,6 +53,7 @@ class Term:
         self._notice = endpoint.Notice(self.paths, job.key)
         self._parts = Parts(config, stop, self._beat)
         self._lease: Lease | None = None
+        self._prepared: claims.Prepared | None = None
         self._last_beat = 0.0
         self._last_mend = float("-inf")
 
@@ -100,7 +101,7 @@ class Term:
         fenced = self._was_fenced(lease)
         known: dict[str, Any] = {"endpoint_id": lease.endpoint_id, "entry": lease.entry, "lease": lease.number}
         self._notice.say(endpoint.STARTING, "preparing the exchange", fenced=fenced, **known)
-        prepared = claims.prepare(self.config, lease)
+        prepared = self._prepared = claims.prepare(self.config, lease)
         if not fenced:
             self._parts.ask_desk("fence", "fenced", FENCE_SECONDS)
         self._notice.say(endpoint.STARTING, "starting GCP", fenced=True, exchanges=prepared.exchanges)
@@ -221,7 +222,8 @@ class Term:
             say("GCP can not be killed: the lease is kept")
 
     def _say_stopping(self) -> None:
-        self._notice.say(endpoint.STOPPING)
+        if self._is_there():
+            self._notice.say(endpoint.STOPPING)
 
     def _give_back(self) -> None:
         there = self._is_there()
@@ -229,7 +231,9 @@ class Term:
             if self._lease is not None:
                 claims.save_credentials(self.config, self._lease)
             return
-        if self._lease is not None:
+        if self._lease is not None and not there:
+            claims.give_back_from_nowhere(self.config, self._lease, self._prepared)
+        elif self._lease is not None:
             claims.give_back(self.config, self._lease)
         elif there and self._clear_strays():
             for lease in claims.left_here(self.config):

@@ -24,6 +24,8 @@ from nodexfer.scheduler import Job
 
 #: After a failure, what had been asked for before waits so long; what is new does not.
 BACK_OFF_SECONDS = 30.0
+#: A leader that was told to go lets others have the lock first: who closes and locks at once is quicker than they wake.
+YIELD_SECONDS = 1.0
 
 
 class Leadership:
@@ -41,6 +43,7 @@ class Leadership:
         self._stop = Order()
         self._leading = False
         self._failed_at = 0.0
+        self._yielding = False
         self._linger = config.linger
 
     # -- the keeper's main thread ------------------------------------------------------------------------------------
@@ -62,6 +65,7 @@ class Leadership:
     def step_down(self) -> None:
         """A leader hands over in good order: GCP and desk stopped, the lock free."""
         if self._leading:
+            self._yielding = True
             self._stop.give()
 
     def retire(self) -> bool:
@@ -110,11 +114,18 @@ class Leadership:
     # -- the thread --------------------------------------------------------------------------------------------------
 
     def _lead(self) -> None:
+        if self._yielding:
+            self._yielding = False
+            time.sleep(YIELD_SECONDS)
         try:
             descriptor = os.open(self._paths.node_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError as error:
             say(f"can not lead: {error}")
             return
+        # Imported by who wants to lead, a keeper that never does stays small; and before the lock comes: a take-over is
+        # waited for by everybody here.
+        from nodexfer.node import leader  # noqa: F401
+
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             if self._may_begin(descriptor):
@@ -130,7 +141,6 @@ class Leadership:
             return self._leading
 
     def _one_term(self, descriptor: int) -> None:
-        # Imported by who leads: a keeper that never does stays small.
         from nodexfer.node.leader import Term
 
         term = Term(self._config, self._job, descriptor, self._stop, self._linger)
@@ -138,15 +148,19 @@ class Leadership:
             term.run()
         except NodexferError as error:
             say(f"could not lead: {type(error).__name__}: {error}")
-            self._failed(error)
+            self._failed(descriptor, error)
         except Exception as error:  # noqa: BLE001 the thread's top: a fault of ours must reach who waits, and the log
             import traceback
 
             say("".join(traceback.format_exception(error)))
-            self._failed(NodexferError(f"The leader failed: {type(error).__name__}: {error}.", "nodexfer status"))
+            self._failed(
+                descriptor, NodexferError(f"The leader failed: {type(error).__name__}: {error}.", "nodexfer status")
+            )
 
-    def _failed(self, error: NodexferError) -> None:
+    def _failed(self, descriptor: int, error: NodexferError) -> None:
         """Tell those of our job that wait: the requests, and ``acquire --endpoint`` by :mod:`nodexfer.node.failure`."""
+        if not locks.same(descriptor, self._paths.node_dir):
+            return  # another place is there now, with a keeper and news of its own
         for directory in work.requests(self._paths, self._job.key):
             work.refuse(directory, error)
         self._failed_at = time.time()

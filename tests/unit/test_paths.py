@@ -102,9 +102,20 @@ def test_the_node_dir_serves_the_root_that_it_lies_on_and_no_other() -> None:
     uid = os.geteuid()
     assert RootPaths.of("/tmp", "/tmp/n").base == "/tmp/n"
     assert RootPaths.of("/", "/tmp/n").base == "/tmp/n"
-    assert RootPaths.of("/tmp/n2", "/tmp/n").base == f"/tmp/n2/nodexfer-{uid}"
-    assert RootPaths.of("/local/", "/tmp/n").base == f"/local/nodexfer-{uid}"
+    assert RootPaths.of("/tmp/n2", "/tmp/n").above == f"/tmp/n2/nodexfer-{uid}"
+    assert RootPaths.of("/local/", "/tmp/n").above == f"/local/nodexfer-{uid}"
     assert RootPaths("/b").exchange(7) == "/b/exchange/7"
+
+
+def test_two_places_do_not_share_a_directory_on_a_root_that_both_see(tmp_path: Path) -> None:
+    first, second = tmp_path / "a/n", tmp_path / "b/n"
+    for node in (first, second):
+        node.mkdir(parents=True)
+    root = tmp_path / "local"
+    root.mkdir()
+    bases = {RootPaths.of(str(root), str(node)).make(1).base for node in (first, first, second)}
+    assert len(bases) == 2
+    assert {os.path.dirname(base) for base in bases} == {f"{root}/nodexfer-{os.geteuid()}"}
 
 
 def test_making_a_roots_directories_makes_the_leases_exchange(tmp_path: Path) -> None:
