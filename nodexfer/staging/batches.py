@@ -19,8 +19,9 @@ ACTIVE_LIMIT = 3
 ITEM_LIMIT = 20_000
 #: Seconds to wait for company, by the number of tasks that move for the same collection already.
 _GATHER = {0: 0.0, 1: 0.25, 2: 1.0}
-#: The same while other requests are still being looked at: they come within milliseconds.
-_GATHER_COMPANY = 0.05
+#: The same while other requests are still being looked at, which takes milliseconds; and while other jobs stage too:
+#: jobs of an array start, and end, within seconds of each other.
+_GATHER_COMPANY, _GATHER_CROWD = 0.05, 0.3
 
 
 class Key(NamedTuple):
@@ -31,16 +32,19 @@ class Key(NamedTuple):
     part: str = ""
 
 
-def wait_before_submit(age: float, moving_alike: int, moving: int, *, company: bool) -> float | None:
+def wait_before_submit(
+    age: float, moving_alike: int, moving: int, *, company: bool, crowd: bool = False
+) -> float | None:
     """Seconds to go on waiting for company; 0 = submit now, None = until a task has ended.
 
     :param age: seconds that the oldest of the waiting requests has been ready.
-    :param moving_alike: tasks under way with the same key; ``moving``: all of ours.
+    :param moving_alike: tasks under way with the same key; ``moving``: all of ours that Globus counts.
     :param company: other requests are being looked at now.
+    :param crowd: other jobs have asked within the last second. One job alone is never held back for it.
     """
     if moving >= ACTIVE_LIMIT:
         return None
-    gather = max(_GATHER[moving_alike], _GATHER_COMPANY if company else 0.0)
+    gather = max(_GATHER[min(moving_alike, 2)], _GATHER_COMPANY if company else 0.0, _GATHER_CROWD if crowd else 0.0)
     return max(0.0, gather - age)
 
 

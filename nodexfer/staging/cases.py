@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from nodexfer.errors import NodexferError
 from nodexfer.globus.protocol import Task
 from nodexfer.staging.batches import Key
-from nodexfer.staging.outcome import Hopeless
+from nodexfer.staging.outcome import Hopeless, is_calm
 from nodexfer.staging.request import Batch, BatchItem, Request
 
 #: new: to be looked at; looking: a call is under way; ready: waits for a task; moving: is in a task;
@@ -100,6 +100,11 @@ class Move:
     @property
     def live(self) -> list[Case]:
         return [case for case in self.cases.values() if not case.leaving]
+
+    @property
+    def has_a_slot(self) -> bool:
+        """Whether it is one of the three that Globus runs: a task that backs off from an error is not counted there."""
+        return self.seen is None or is_calm(self.seen)
 
     @property
     def items(self) -> dict[str, list[BatchItem]]:

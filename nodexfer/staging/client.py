@@ -14,7 +14,7 @@ from typing import NamedTuple
 from nodexfer import procs, records, scheduler
 from nodexfer.clock import Deadline
 from nodexfer.config import Config
-from nodexfer.errors import DeadlinePassed, Interrupted, NodexferError, from_record
+from nodexfer.errors import DeadlinePassed, Interrupted, NodeDirRemoved, NodexferError, from_record
 from nodexfer.node import bell, hold
 from nodexfer.scheduler import Job
 from nodexfer.staging import spool
@@ -49,8 +49,10 @@ class Client(NamedTuple):
 
     @property
     def service(self) -> str:
-        """The service that the job's environment names; '' leaves it to the desk."""
-        return self.environ.get("GLOBUS_SDK_SERVICE_URL_TRANSFER", "")
+        """The service that the job's environment names (globus-sdk, configuration); '' leaves it to the desk."""
+        if self.environ.get("GLOBUS_SDK_ENVIRONMENT", "production") != "production":
+            return self.environ.get("GLOBUS_SDK_SERVICE_URL_TRANSFER", "")
+        return self.environ.get("GLOBUS_SDK_SERVICE_URL_TRANSFER") or "https://transfer.api.globus.org/"
 
     @property
     def identity(self) -> str:
@@ -108,7 +110,7 @@ def results(client: Client, directories: Sequence[str]) -> list[Result]:
     news = _News(client.on_progress)
     while len(found) < len(directories):
         for directory in directories:
-            if directory not in found and (result := _result(directory)) is not None:
+            if directory not in found and (result := _result(client, directory)) is not None:
                 found[directory] = _good(result, list(found.values()))
         news.look([directory for directory in directories if directory not in found])
         now = time.monotonic()
@@ -123,9 +125,12 @@ def results(client: Client, directories: Sequence[str]) -> list[Result]:
     return [found[directory] for directory in directories]
 
 
-def _result(directory: str) -> Result | None:
+def _result(client: Client, directory: str) -> Result | None:
     result = spool.result(directory)
     if result is None and not os.path.isdir(directory):
+        node_dir = client.config.node_dir
+        if not os.path.isdir(client.config.node_paths.spool):
+            raise NodeDirRemoved(f"{node_dir} was removed while it was in use; nothing was published.")
         raise Interrupted(
             f"The request {os.path.basename(directory)} was removed; nothing was published.", "nodexfer status"
         )

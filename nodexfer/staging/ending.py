@@ -15,7 +15,7 @@ from nodexfer.staging import batches, exchange, look, outcome, remote, spool
 from nodexfer.staging.calls import Calls
 from nodexfer.staging.cases import Case, Move
 from nodexfer.staging.intake import Intake
-from nodexfer.staging.request import BatchItem, MovedFile, MovedItem, Result
+from nodexfer.staging.request import BatchItem, MovedFile, MovedItem, Progress, Result
 
 _AWAY = (ServiceUnreachable, EndpointFailed)
 
@@ -130,6 +130,8 @@ class Ending:
         move.publishing = True
         if not begun:
             self.write(case, spool.BATCH, move.batch(case))
+
+        self._intake.tell(case, Progress(state="giving the outputs their names", task=move.task))
 
         def publish() -> None:
             nonlocal begun

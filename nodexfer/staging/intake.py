@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from urllib.parse import urlsplit
 
 from nodexfer.clock import utc
 from nodexfer.config import Config
@@ -16,6 +17,8 @@ from nodexfer.staging.request import Progress, Request, Result
 
 #: Seconds between two progress records of a request.
 _PROGRESS_SECONDS = 0.25
+#: A job that asked so recently (s) may not be alone in doing so.
+_CROWD_SECONDS = 1.0
 
 
 class Intake:
@@ -23,15 +26,18 @@ class Intake:
 
     def __init__(self, config: Config, service: str, client: str) -> None:
         self._config = config
-        self._service = service.rstrip("/")
+        self._service = urlsplit(service).netloc
         self._client = client
         self.cases: dict[str, Case] = {}
         self._ignored: set[str] = set()
         self._told: dict[str, tuple[float, Progress]] = {}
+        #: When each job had a request here last (monotonic).
+        self._jobs: dict[str, float] = {}
 
     def scan(self) -> list[Case]:
         """The new ones. One that can not be read gets that as its answer; one of a newer format is left alone."""
         present = spool.directories(self._config.node_paths.spool)
+        self._see_jobs()
         self._ignored.intersection_update(present)
         new = []
         for directory in present:
@@ -43,6 +49,16 @@ class Intake:
                     self.cases[directory] = case
                     new.append(case)
         return new
+
+    def _see_jobs(self) -> None:
+        now = time.monotonic()
+        self._jobs.update((case.request.job, now) for case in self.cases.values())
+        self._jobs = {job: seen for job, seen in self._jobs.items() if now - seen < _CROWD_SECONDS}
+
+    def is_crowded(self, job: str) -> bool:
+        """Whether other jobs than ``job`` have requests here, or had a moment ago."""
+        self._see_jobs()
+        return any(other != job for other in self._jobs)
 
     def _open(self, directory: str) -> Case | None:
         if os.path.exists(f"{directory}/{spool.RESULT}"):
@@ -61,7 +77,7 @@ class Intake:
             return None
 
     def _serves(self, request: Request) -> bool:
-        service_fits = not request.service or request.service.rstrip("/") == self._service
+        service_fits = not request.service or urlsplit(request.service).netloc == self._service
         return service_fits and request.client in ("", self._client)
 
     def leaving(self) -> None:
@@ -87,6 +103,7 @@ class Intake:
 
     def close(self, case: Case, result: Result | None) -> None:
         """Its last word; a request that nobody asks for any more is removed with all that exists for its sake."""
+        self._see_jobs()
         self.cases.pop(case.directory, None)
         self._told.pop(case.id, None)
         if result is not None and os.path.isdir(case.directory):

@@ -73,6 +73,11 @@ class Succeeded(NamedTuple):
 Decision: TypeAlias = "Going | Hopeless | Succeeded"
 
 
+def is_calm(task: Task) -> bool:
+    """Nothing goes wrong with it at present."""
+    return task.nice_status in _CALM
+
+
 def wants_events(task: Task, faults_seen: int) -> bool:
     """Whether the document alone does not say what goes wrong."""
     return task.faults > faults_seen or (task.status != "SUCCEEDED" and task.nice_status not in _CALM)

@@ -186,12 +186,14 @@ class Work:
         if not self._ready or not ready:
             return _SCAN_SECONDS
         company = any(case.phase == "looking" for case in self._intake.cases.values())
+        moving = sum(move.has_a_slot for move in self._follower.moves)
         waits = []
         for key in {case.key for case in ready}:
             group = sorted((case for case in ready if case.key == key), key=lambda case: case.request.deadline)
             alike = sum(move.key[:2] == key[:2] for move in self._follower.moves)
             age = now - min(case.since for case in group)
-            wait = batches.wait_before_submit(age, alike, len(self._follower.moves), company=company)
+            crowd = self._intake.is_crowded(group[0].request.job)
+            wait = batches.wait_before_submit(age, alike, moving, company=company, crowd=crowd)
             if wait is not None and wait > 0:
                 waits.append(wait)
             elif wait is not None:

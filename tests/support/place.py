@@ -50,7 +50,8 @@ class Place:
         }
 
     def client(self, seconds: float = 20.0, **fields: Any) -> Client:
-        return Client(self.config, self.job, time.time() + seconds, {}, **fields)
+        environ = {"GLOBUS_SDK_SERVICE_URL_TRANSFER": f"{self.globus.service}/v0.10/"}
+        return Client(self.config, self.job, time.time() + seconds, environ, **fields)
 
     def exchanges(self, lease: int) -> dict[str, str]:
         root = self.config.roots[0]

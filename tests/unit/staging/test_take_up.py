@@ -29,6 +29,7 @@ from nodexfer.errors import (
 )
 from nodexfer.globus.protocol import Submission
 from nodexfer.identity import ProcessId
+from nodexfer.scheduler import Job
 from nodexfer.staging import client, fence, follow, intents, readiness, remote, spool
 from nodexfer.staging.bring import bring
 from nodexfer.staging.receipt import Receipt
@@ -55,6 +56,10 @@ class Following:
         except NodexferError as error:
             self.error = error
 
+    @property
+    def is_over(self) -> bool:
+        return not self._thread.is_alive()
+
     def result(self) -> Receipt:
         self._thread.join(20)
         assert not self._thread.is_alive()
@@ -66,7 +71,8 @@ class Following:
 
 def stage_in(place: Place, source: str = "site:/a", dest: str = "here", **fields: Any) -> Following:
     fetches = intents.fetches(source, dest, place.config, base=str(place.node))
-    return Following(lambda: bring(place.client(**fields), fetches))
+    job = fields.pop("job", place.job)
+    return Following(lambda: bring(place.client(**fields)._replace(job=job), fetches))
 
 
 def stage_out(place: Place, source: str = "a", dest: str = "site:/a", **flags: bool) -> Following:
@@ -351,3 +357,33 @@ def test_an_answer_of_the_leader_ends_the_wait(place: Place) -> None:
         waiting.result()
     assert place.leftovers() == []
     assert type(from_record(error.as_record())) is SourceMissing
+
+
+def test_jobs_that_come_one_after_the_other_share_a_task(place: Place) -> None:
+    for number in range(6):
+        (place.site / f"f{number}").write_text(str(number))
+    with place.desk():
+        waiting = []
+        for number in range(6):
+            waiting.append(stage_in(place, f"site:/f{number}", f"g{number}", job=Job("local", "host", str(number), 0)))
+            eventually(lambda: place.globus.calls.count("stat") == len(waiting))
+        assert [one.result().state for one in waiting] == ["done"] * 6
+    assert len(place.globus.jobs) <= 3
+
+
+def test_tasks_that_back_off_from_errors_do_not_hold_up_others(place: Place) -> None:
+    for name in ("a", "b", "c", "d"):
+        (place.site / name).write_text(name)
+        (place.top / "other/deep").mkdir(exist_ok=True)
+        (place.top / "other/deep" / name).write_text(name)
+    place.globus.failing = {f"/{name}": "CONNECT_FAILED" for name in "abc"}
+    with place.desk():
+        stuck = []
+        for name in "abc":
+            stuck.append(stage_in(place, f"site:/{name}", name, seconds=3.0))
+            eventually(lambda: sum(job.document.faults > 0 for job in place.globus.jobs.values()) == len(stuck))
+        stage_in(place, "other:/d", "d").result()
+        assert not any(one.is_over for one in stuck)
+        place.globus.failing = {}
+        for one in stuck:
+            one.result()
