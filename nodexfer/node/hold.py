@@ -59,7 +59,6 @@ def take(config: Config, job: Job, owner: ProcessId | None = None, *, endpoint: 
     paths = config.node_paths
     hold = registry.new_hold(job.key, owner, procs.session_leader(), endpoint)
     with registry.Transaction(paths, create=True) as table:
-        anew = table.changed
         table.add(hold)
         lives = registry.keeper_lives(paths, job.key)
     try:
@@ -72,7 +71,7 @@ def take(config: Config, job: Job, owner: ProcessId | None = None, *, endpoint: 
         raise
     if lives:
         bell.ring(paths.keeper_bell(job.key), bell.WORK if endpoint else bell.HOLD)
-    if anew:
+    if table.fresh:
         _tell_all(paths)
     return Taken(hold.id, job.key, scratch, hold.since)
 

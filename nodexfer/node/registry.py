@@ -66,11 +66,15 @@ def new_hold(job: str, owner: ProcessId | None, script: ProcessId, endpoint: boo
 
 
 class Table:
-    """The registry in memory, within a transaction. ``changed`` says that it is to be written."""
+    """The registry in memory, within a transaction.
 
-    def __init__(self, generation: str, holds: dict[str, Any], changed: bool) -> None:
+    ``changed`` says that it is to be written; ``fresh`` that there was none, so that its generation is new.
+    """
+
+    def __init__(self, generation: str, holds: dict[str, Any], fresh: bool = False) -> None:
         self.generation = generation
-        self.changed = changed
+        self.changed = False
+        self.fresh = fresh
         self._holds = holds
 
     def __iter__(self) -> Iterator[Hold]:
@@ -94,6 +98,10 @@ class Table:
         if self._holds.pop(hold_id, None) is not None:
             self.changed = True
 
+    def clear(self) -> None:
+        self._holds.clear()
+        self.changed = True
+
     def prune(self, lives: Callable[[Hold], bool], job: str | None = None) -> list[Hold]:
         """Drop the holds (of ``job``, or all) that do not live; which they were."""
         dead = [hold for hold in self if (job is None or hold.job == job) and not lives(hold)]
@@ -103,7 +111,10 @@ class Table:
 
     def forget(self, path: str) -> None:
         """Remove the registry at ``path`` instead of writing it: nobody holds."""
-        os.unlink(path)
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass
         self.changed = False
 
     def check(self) -> None:
@@ -156,24 +167,27 @@ class Transaction:
     def _read(self) -> Table:
         record = records.read(self._paths.registry, FORMAT)
         if record is None:
-            # The directories come first, here, and go last where a place is cleared: a registry implies them.
-            self._paths.make()
-            return Table(os.urandom(8).hex(), {}, changed=True)
+            return Table(os.urandom(8).hex(), {}, fresh=True)
         try:
             boot, holds = record["boot"], record["holds"]
             if type(holds) is not dict:
                 raise ValueError("its holds are none")
-            table = Table(str(record["generation"]), holds, changed=False)
+            table = Table(str(record["generation"]), holds)
             table.check()
         except (KeyError, TypeError, ValueError) as error:
             raise records.set_aside(self._paths.registry, error) from error
-        return table if boot == boot_id() else Table(table.generation, {}, changed=True)
+        if boot != boot_id():
+            table.clear()
+        return table
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
             if kind is None and self._table is not None and self._table.changed:
+                if self._table.fresh:
+                    # The directories come first, here, and go last where a place is cleared: a registry implies them.
+                    self._paths.make()
                 records.write(self._paths.registry, self._table.as_record())
         finally:
             os.close(self._descriptor)

@@ -47,8 +47,8 @@ print(served, kept, flush=True)
 @pytest.fixture
 def config() -> Config:
     found = place()
-    with registry.Transaction(found.node_paths, create=True):
-        pass
+    with registry.Transaction(found.node_paths, create=True) as table:
+        table.clear()
     return found
 
 

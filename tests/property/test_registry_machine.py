@@ -76,8 +76,8 @@ class Machine(RuleBasedStateMachine):
 
     @initialize()
     def first(self) -> None:
-        with registry.Transaction(self.paths, create=True):
-            pass
+        with registry.Transaction(self.paths, create=True) as table:
+            table.clear()
 
     @rule(
         target=holds,
@@ -153,9 +153,9 @@ class Machine(RuleBasedStateMachine):
     @rule(keep=st.floats(0, 1))
     def tear(self, keep: float) -> None:
         """A disk gives back a part of the file. It is set aside; what keepers remember is another test's."""
-        if self.newer:
-            return
         path = Path(self.paths.registry)
+        if self.newer or not path.exists():
+            return
         text = path.read_bytes()
         path.write_bytes(text[: int(keep * (len(text) - 1))])
         try:
@@ -170,7 +170,7 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def install_newer(self) -> None:
         """A newer version writes its own format: nobody here touches it until it is gone."""
-        if not self.newer:
+        if not self.newer and os.path.exists(self.paths.registry):
             self.newer = True
             self.saved = Path(self.paths.registry).read_bytes()
             Path(self.paths.registry).write_text(json.dumps({"format": registry.FORMAT + 1}))

@@ -23,8 +23,8 @@ def config(tmp_path: Path) -> Config:
     root.mkdir()
     node = os.environ["NODEXFER_NODE_DIR"]
     found = place(roots=[os.path.dirname(node), str(root)])
-    with registry.Transaction(found.node_paths, create=True):
-        pass
+    with registry.Transaction(found.node_paths, create=True) as table:
+        table.clear()
     return found
 
 
