@@ -30,6 +30,8 @@ def main() -> int:
     parser.add_argument("--only", action="append", choices=sorted(BENCHMARKS), help="this one (may be repeated)")
     parser.add_argument("--output", default=str(OUTPUT))
     arguments = parser.parse_args()
+    # An installed nodexfer is compiled. A checkout is so after what warms up each benchmark, unless this forbids it.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     figures: list[Figure] = []
     failed = 0
     for name in arguments.only or BENCHMARKS:

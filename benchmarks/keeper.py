@@ -73,7 +73,7 @@ def _look(user: Offline, pid: int, directory: str) -> list[Figure]:
 
 
 def _requests(user: Offline) -> int:
-    return int(user.box.status()["requests"])
+    return int(user.box.admin("requests")["count"])
 
 
 def _switches(pid: int) -> int:

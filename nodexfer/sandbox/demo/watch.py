@@ -20,15 +20,18 @@ class Sighting(NamedTuple):
     leader: str
     endpoint: str
     lease: int
+    #: Seconds since the epoch: when the leader itself says that it got the lock.
+    since: float
 
 
 class TakeOver(NamedTuple):
-    """``leads`` and ``ready``: seconds after the SIGKILL; NaN where it was not seen."""
+    """``leads`` and ``ready``: seconds after the SIGKILL, as seen; ``since`` is the new leader's own word (epoch)."""
 
     killed: str
     by: str
     leads: float
     ready: float
+    since: float
 
 
 class Watch(threading.Thread):
@@ -78,7 +81,7 @@ class Watch(threading.Thread):
         ready = [seen for seen in later if seen.state == "ready"]
         if not ready:
             return None
-        return TakeOver(killed, later[0].leader, later[0].at - at, ready[0].at - at)
+        return TakeOver(killed, later[0].leader, later[0].at - at, ready[0].at - at, later[0].since)
 
 
 def _sighting(record: dict[str, Any]) -> Sighting:
@@ -88,6 +91,7 @@ def _sighting(record: dict[str, Any]) -> Sighting:
         leader=str(record.get("keeper") or ""),
         endpoint=str(record.get("endpoint_id") or ""),
         lease=int(record.get("lease") or 0),
+        since=float(record.get("since") or 0.0),
     )
 
 

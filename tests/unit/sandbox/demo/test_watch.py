@@ -15,7 +15,7 @@ def watch_with(tmp_path: pathlib.Path, *sightings: Sighting) -> Watch:
 
 
 def seen(at: float, state: str, leader: str) -> Sighting:
-    return Sighting(at, state, leader, "e", 1)
+    return Sighting(at, state, leader, "e", 1, 0.0)
 
 
 def test_a_take_over_is_timed_from_the_kill_to_the_next_leader_and_to_its_readiness(tmp_path: pathlib.Path) -> None:
@@ -31,7 +31,7 @@ def test_a_take_over_is_timed_from_the_kill_to_the_next_leader_and_to_its_readin
 
 def test_a_take_over_is_another_leader_under_the_same_lease(tmp_path: pathlib.Path) -> None:
     words = [("a", 0), ("a", 1), ("a", 1), ("b", 0), ("b", 1), ("a", 1), ("c", 2), ("", 0), ("d", 2)]
-    watch = watch_with(tmp_path, *(Sighting(at, "ready", leader, "e", n) for at, (leader, n) in enumerate(words)))
+    watch = watch_with(tmp_path, *(Sighting(at, "ready", leader, "e", n, 0.0) for at, (leader, n) in enumerate(words)))
     assert watch.take_overs() == 3
 
 
