@@ -1,0 +1,88 @@
+"""Renewing the lease: what was proven, from when on, and what is said when it is lost."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nodexfer.errors import LeaseLost
+from nodexfer.gcp.guard import now
+from nodexfer.node.renewal import Renewal
+from nodexfer.pool import lease as leases
+from tests.support import eventually
+
+ME = leases.Me("slurm", "c", "host", "boot", "place", "/tmp/n", "1", 0)
+
+
+@pytest.fixture
+def lease(tmp_path: Path) -> leases.Lease:
+    taken = leases.take(str(tmp_path), 1, ME, "endpoint", 1.0)
+    assert taken is not None
+    return taken
+
+
+@pytest.fixture
+def heard() -> threading.Event:
+    return threading.Event()
+
+
+@pytest.fixture
+def renewal(lease: leases.Lease, heard: threading.Event) -> Iterator[Renewal]:
+    made = Renewal(lease, now(), heard.set)
+    yield made
+    made.stop()
+
+
+def test_a_lease_that_is_renewed_lasts_longer_than_it_was_taken_for(renewal: Renewal, heard: threading.Event) -> None:
+    first = now() + renewal.left
+    renewal.start()
+    eventually(lambda: now() > first + 0.3)
+    assert heard.is_set()
+    assert renewal.left > 0
+    assert renewal.lost is None
+
+
+def test_what_is_allowed_counts_from_the_beginning_of_the_renewal(
+    renewal: Renewal, heard: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system that takes its time must not lengthen what the lease allows."""
+    release = threading.Event()
+    monkeypatch.setattr(leases, "renew", lambda _: release.wait(10))
+    renewal.start()
+    eventually(lambda: renewal.left < 0)
+    release.set()
+    assert heard.wait(10)
+    # It began a tenth of a second after the lease was taken; from its end on it would be two thirds.
+    assert renewal.left < 0.3
+
+
+def test_a_file_system_that_fails_is_tried_again(
+    renewal: Renewal, heard: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def fail_once(_: leases.Lease) -> None:
+        calls.append(1)
+        if len(calls) == 1:
+            raise OSError("stale file handle")
+
+    monkeypatch.setattr(leases, "renew", fail_once)
+    renewal.start()
+    assert heard.wait(10)
+    assert len(calls) == 2
+
+
+def test_a_lease_that_another_has_taken_is_lost_and_never_renewed_again(
+    renewal: Renewal, heard: threading.Event, lease: leases.Lease
+) -> None:
+    other = ME._replace(place="another", host="elsewhere")
+    assert leases.take(lease.directory, 2, other, "endpoint", 1.0) is not None
+    renewal.start()
+    assert heard.wait(10)
+    assert isinstance(renewal.lost, LeaseLost)
+    assert "elsewhere" in str(renewal.lost)
+    renewal.join(5)
+    assert not renewal.is_alive()
