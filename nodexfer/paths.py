@@ -25,6 +25,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from functools import cache
 
 from nodexfer.errors import DiskFull, NodeDirRemoved, NodeDirUnsafe
 
@@ -34,6 +35,7 @@ SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789
 LONGEST_NAME = 200
 
 
+@cache
 def safe_name(text: str) -> str:
     """``text`` as one file name that no shell, glob or GCP path list can misread (``1[3].server`` has brackets).
 
