@@ -18,6 +18,7 @@ from nodexfer import procs
 from nodexfer.clock import Deadline
 from nodexfer.errors import (
     DeadlinePassed,
+    DestinationExists,
     EndpointFailed,
     EndpointNotOurs,
     Interrupted,
@@ -296,11 +297,41 @@ def test_publishing_is_finished_by_the_next_desk(place: Place) -> None:
     globus = place.globus
     items = [BatchItem(n, False, "", f"/out{n}", 1, f"/.nodexfer-r-{n}", n == 1) for n in range(3)]
     (place.site / "out0").write_text("0")
-    (place.site / ".nodexfer-r-1-old").write_text("old")
+    (place.site / ".nodexfer-r-1-old0").write_text("old")
     (place.site / ".nodexfer-r-1").write_text("1")
     (place.site / ".nodexfer-r-2").write_text("2")
     remote.publish(globus, SITE, items, overwrite=True, merge=False)
     assert {path.name: path.read_text() for path in place.site.iterdir()} == {"out0": "0", "out1": "1", "out2": "2"}
+
+
+def test_a_merge_keeps_apart_what_is_new_and_what_it_replaces(place: Place) -> None:
+    """A file that is called as what is put aside might be; and a conflict that is found before anything is renamed."""
+    for top, text in ((".nodexfer-r-0", "new"), ("set", "old")):
+        (place.site / top / "sub").mkdir(parents=True)
+        for name in ("x", "x-old", "x-old0", "sub/y"):
+            (place.site / top / name).write_text(f"{text} {name}")
+    (place.site / "set/kept").write_text("kept")
+    item = BatchItem(0, True, "", "/set", None, "/.nodexfer-r-0", True)
+    (place.site / ".nodexfer-r-0/kept").mkdir()
+    with pytest.raises(DestinationExists, match="/set/kept"):
+        remote.publish(place.globus, SITE, [item], overwrite=False, merge=True)
+    assert (place.site / "set/x").read_text() == "old x"
+    (place.site / ".nodexfer-r-0/kept").rmdir()
+    remote.publish(place.globus, SITE, [item], overwrite=False, merge=True)
+    found = {str(path.relative_to(place.site)): path.read_text() for path in place.site.rglob("*") if path.is_file()}
+    news = {f"set/{name}": f"new {name}" for name in ("x", "x-old", "x-old0", "sub/y")}
+    assert found == {**news, "set/kept": "kept"}
+
+
+def test_many_outputs_cost_one_rename_each_and_little_more(place: Place) -> None:
+    (place.node / "many").mkdir()
+    for number in range(100):
+        (place.node / f"many/{number}").write_text(str(number))
+    pairs = [(f"many/{number}", f"site:/deep/{number}") for number in range(100)]
+    with place.desk():
+        send(place.client(), intents.exact_sends(pairs, place.config, base=str(place.node)))
+    assert place.globus.calls.count("rename") == 100
+    assert place.globus.calls.count("stat") + place.globus.calls.count("ls") < 12
 
 
 def test_an_old_output_comes_back_when_its_replacement_can_not_take_its_name(place: Place) -> None:
