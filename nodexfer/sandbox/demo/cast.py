@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from nodexfer.sandbox.demo.jobs import SCRIPTS, Job
-from nodexfer.sandbox.demo.narrate import JobView, Narrator
+from nodexfer.sandbox.demo.narrate import DONE, JobView, Narrator
 from nodexfer.sandbox.demo.site import Site
 from nodexfer.sandbox.demo.stage import Stage
 from nodexfer.sandbox.demo.watch import Move, Watch, moves
@@ -54,7 +54,7 @@ class Cast:
     def _view(self, job: Job, leads: bool) -> JobView:
         code = job.poll()
         if code is not None:
-            return JobView(job.number, False, "done" if code == 0 else f"ended with {code}", 0, 0)
+            return JobView(job.number, False, DONE if code == 0 else f"ended with {code}", 0, 0)
         under_way = self.moves(job)
         if not under_way:
             return JobView(job.number, leads, "at work", 0, 0)

@@ -9,14 +9,18 @@ from nodexfer.sandbox.demo.cast import Cast
 from nodexfer.sandbox.demo.jobs import Job
 from nodexfer.sandbox.demo.narrate import Narrator
 from nodexfer.sandbox.demo.watch import TakeOver
+from nodexfer.units import format_bytes
 
 #: Seconds; each far above what is seen on an idle machine, and the demonstration fails in words when one passes.
 _HIT_WITHIN = 40.0
 _TAKE_OVER_WITHIN = 30.0
 
+#: Bytes that have moved by then: the kill hits a transfer, not the beginning of one.
+_MOVED = 512 * 1024
+
 
 def whose_keeper_leads(cast: Cast, narrator: Narrator) -> Job | None:
-    """The job that leads, at a moment when bytes of its own move and at least two others wait for theirs.
+    """The job that leads, at a moment when half a MiB of its transfer has moved and at least two others wait for theirs.
 
     None when there was no such moment within 40 s, or a job ended before.
     """
@@ -38,7 +42,7 @@ def _under_way(cast: Cast, leader: Job) -> bool:
     now = cast.watch.now
     if now is None or now.state != "ready":
         return False
-    moving = any(move.task and move.done > 0 for move in cast.moves(leader))
+    moving = any(move.task and move.done >= _MOVED for move in cast.moves(leader))
     return moving and sum(bool(cast.moves(job)) for job in cast.jobs if job is not leader) >= 2
 
 
@@ -47,7 +51,7 @@ def kill(victim: Job, cast: Cast, narrator: Narrator) -> tuple[str, float]:
     key, at = victim.key, time.monotonic()
     victim.kill()
     done = max((move.done for move in cast.moves(victim)), default=0)
-    narrator.say(f"SIGKILL to job {victim.number}, {done / 1e6:.1f} MB into its transfer", "bold red")
+    narrator.say(f"SIGKILL to job {victim.number}, {format_bytes(done)} into its transfer", "bold red")
     return key, at
 
 

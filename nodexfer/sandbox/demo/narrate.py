@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 MIB = 1024 * 1024
 _BAR = 24
 
+#: The state of a job that has ended well.
+DONE = "done"
+
 
 class JobView(NamedTuple):
     """One line of the board. ``done`` and ``total`` in bytes, of what moves now; total 0 where nothing does."""
@@ -75,6 +78,8 @@ def _board(jobs: Sequence[JobView]) -> RenderableType:
 
 
 def _bar(job: JobView) -> Text:
+    if job.state == DONE:
+        return Text("━" * _BAR, style="green")
     if job.total <= 0:
         return Text("·" * _BAR, style="dim")
     full = min(_BAR, _BAR * job.done // job.total)
