@@ -20,7 +20,7 @@ _MOVED = 512 * 1024
 
 
 def whose_keeper_leads(cast: Cast, narrator: Narrator) -> Job | None:
-    """The job that leads, at a moment when half a MiB of its transfer has moved and at least two others wait for theirs.
+    """The job that leads, when half a MiB of its transfer has moved and at least two others wait for theirs.
 
     None when there was no such moment within 40 s, or a job ended before.
     """

@@ -13,6 +13,8 @@ def told(terminal: bool) -> str:
     with Narrator(console) as narrator:
         narrator.say("five jobs start [not markup]")
         narrator.board([JobView(1, True, "moving", 5 * MIB, 10 * MIB), JobView(2, False, DONE, 0, 0)])
+        if narrator._live is not None:
+            narrator._live.refresh()
     return out.getvalue()
 
 
