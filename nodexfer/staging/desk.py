@@ -57,9 +57,9 @@ def main() -> int:
     except NodexferError as error:
         say({"error": error.as_record()})
         return REFUSED
+    bell = Bell(config.node_paths.desk_bell)
     say({"hello": os.getpid(), "identity": identity})
     inbox: Inbox = queue.SimpleQueue()
-    bell = Bell(config.node_paths.desk_bell)
     for listen in (lambda: _listen(inbox), lambda: _hear(bell, inbox)):
         threading.Thread(target=listen, daemon=True).start()
     Desk(globus, identity, config, inbox).run()
