@@ -108,19 +108,33 @@ def _of(pid: int) -> ProcessId | None:
 
 
 def this() -> ProcessId:
-    """The process that asks."""
-    return ProcessId.of(os.getpid())
+    """The process that asks. Looked up once."""
+    return _this(os.getpid())
+
+
+@cache
+def _this(pid: int) -> ProcessId:
+    return ProcessId.of(pid)
 
 
 def session_leader() -> ProcessId:
     """The script of our job: the leader of our session (PBS and Slurm start the script as one).
 
     Where it has ended, lies outside our pid namespace, or belongs to somebody else, the topmost of our parents that is
-    ours stands for it.
+    ours stands for it. Looked up once in each session.
     """
-    leader = os.getsid(0)
-    found = _of(leader) if leader > 0 and _ours(leader) else None
+    return _leader_of(os.getsid(0))
+
+
+@cache
+def _leader_of(session: int) -> ProcessId:
+    found = _of(session) if session > 0 and _ours(session) else None
     return found or _top_parent()
+
+
+# A child's child may get a number that its forefather had, and another parent.
+os.register_at_fork(after_in_child=_this.cache_clear)
+os.register_at_fork(after_in_child=_leader_of.cache_clear)
 
 
 def _ours(pid: int) -> bool:

@@ -8,7 +8,6 @@ the lock and goes on or clears up.
 from __future__ import annotations
 
 import os
-import time
 from typing import Any, NamedTuple
 
 from nodexfer import records
@@ -99,14 +98,14 @@ def left_behind(paths: NodePaths) -> bool:
 class Notice:
     """The leader's end: it writes, beats and removes the file. Use only with the leader's lock held."""
 
-    def __init__(self, paths: NodePaths, keeper: str) -> None:
+    def __init__(self, paths: NodePaths, keeper: str, since: float) -> None:
         self._path = paths.endpoint
         self._record: dict[str, Any] = {
             "format": FORMAT,
             "state": STARTING,
             "keeper": keeper,
             "leader": os.getpid(),
-            "since": time.time(),
+            "since": since,
             "message": "",
         }
 

@@ -127,7 +127,7 @@ class Keeper:
         if not ready:
             return None
         words = self.bell.heard() if self.bell.fileno() in ready else set()
-        if words - {HOLD}:  # inodes come again within a tick of the file system's clock: equal stamps prove nothing
+        if words:  # inodes come again within a tick of the file system's clock: equal stamps prove nothing
             self._stamp = (0, 0)
         return words if ready == {self.bell.fileno()} else set()
 

@@ -41,16 +41,16 @@ STEADY_SECONDS = 60.0
 
 
 class Term:
-    """Use once, in the thread that has the lock. ``descriptor`` is the locked node_dir; ``linger`` in seconds."""
+    """Use once, in the thread that has the lock. ``descriptor`` is the node_dir, locked since ``since`` (epoch)."""
 
-    def __init__(self, config: Config, job: Job, descriptor: int, stop: Order, linger: float) -> None:
+    def __init__(self, config: Config, job: Job, descriptor: int, since: float, stop: Order, linger: float) -> None:
         self.config = config
         self.job = job
         self.paths = config.node_paths
         self._descriptor = descriptor
         self._linger = linger
         self._before = endpoint.read(self.paths)
-        self._notice = endpoint.Notice(self.paths, job.key)
+        self._notice = endpoint.Notice(self.paths, job.key, since)
         self._parts = Parts(config, stop, self._beat)
         self._lease: Lease | None = None
         self._prepared: claims.Prepared | None = None

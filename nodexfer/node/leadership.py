@@ -12,6 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from nodexfer.config import Config
 from nodexfer.errors import NodexferError
@@ -21,6 +22,9 @@ from nodexfer.node.log import say
 from nodexfer.node.order import Order
 from nodexfer.node.registry import Hold
 from nodexfer.scheduler import Job
+
+if TYPE_CHECKING:
+    from nodexfer.node.leader import Term
 
 #: After a failure, what had been asked for before waits so long; what is new does not.
 BACK_OFF_SECONDS = 30.0
@@ -117,19 +121,20 @@ class Leadership:
         if self._yielding:
             self._yielding = False
             time.sleep(YIELD_SECONDS)
+        # Imported by who wants to lead, a keeper that never does stays small; and before the lock comes: a take-over is
+        # waited for by everybody here.
+        from nodexfer.node.leader import Term
+
         try:
             descriptor = os.open(self._paths.node_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError as error:
             say(f"can not lead: {error}")
             return
-        # Imported by who wants to lead, a keeper that never does stays small; and before the lock comes: a take-over is
-        # waited for by everybody here.
-        from nodexfer.node import leader  # noqa: F401
-
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
+            since = time.time()
             if self._may_begin(descriptor):
-                self._one_term(descriptor)
+                self._one_term(Term(self._config, self._job, descriptor, since, self._stop, self._linger), descriptor)
         finally:
             os.close(descriptor)
             self._leading = False
@@ -140,10 +145,7 @@ class Leadership:
             self._leading = self._wanted and not self._retired and locks.same(descriptor, self._paths.node_dir)
             return self._leading
 
-    def _one_term(self, descriptor: int) -> None:
-        from nodexfer.node.leader import Term
-
-        term = Term(self._config, self._job, descriptor, self._stop, self._linger)
+    def _one_term(self, term: Term, descriptor: int) -> None:
         try:
             term.run()
         except NodexferError as error:

@@ -7,11 +7,12 @@ The reference count is computed from it, never stored: it is the number of holds
 A process of another pid namespace can not be looked at: such a hold lives while its job's keeper does, which can.
 Nothing of another boot lives.
 
-A transaction reads the record, lets the caller change it, and writes it whole, by rename. Under the lock is done what
+A transaction reads the record, lets the caller change it, and writes it whole. Under the lock is done what
 is local and quick: this record, a look at a keeper's lock, a rename that takes a dead job's directory out of sight. No
 network, no process start, no sleep, no file of the shared file system.
 
-What a death leaves: before the rename the old record, after it the new one; the kernel frees the lock.
+What a death leaves: the old record or the new one (:func:`nodexfer.records.write_locked`), and a lock that the kernel
+frees.
 """
 
 from __future__ import annotations
@@ -111,10 +112,7 @@ class Table:
 
     def forget(self, path: str) -> None:
         """Remove the registry at ``path`` instead of writing it: nobody holds."""
-        try:
-            os.unlink(path)
-        except FileNotFoundError:
-            pass
+        records.remove_locked(path)
         self.changed = False
 
     def check(self) -> None:
@@ -165,7 +163,7 @@ class Transaction:
             private_directory(self._paths.node_dir)
 
     def _read(self) -> Table:
-        record = records.read(self._paths.registry, FORMAT)
+        record = records.read_locked(self._paths.registry, FORMAT)
         if record is None:
             return Table(os.urandom(8).hex(), {}, fresh=True)
         try:
@@ -180,15 +178,18 @@ class Transaction:
             table.clear()
         return table
 
+    def _write(self, table: Table) -> None:
+        if table.fresh:
+            # The directories come first, here, and go last where a place is cleared: a registry implies them.
+            self._paths.make()
+        records.write_locked(self._paths.registry, table.as_record())
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
             if kind is None and self._table is not None and self._table.changed:
-                if self._table.fresh:
-                    # The directories come first, here, and go last where a place is cleared: a registry implies them.
-                    self._paths.make()
-                records.write(self._paths.registry, self._table.as_record())
+                self._write(self._table)
         finally:
             os.close(self._descriptor)
 

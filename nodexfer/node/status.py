@@ -62,8 +62,6 @@ def _endpoint(found: endpoint.Endpoint | None) -> dict[str, Any] | None:
 
 def _holds(paths: NodePaths) -> tuple[list[registry.Hold], set[str]]:
     """The holds that live, and the jobs among theirs whose keeper does."""
-    if not os.path.exists(paths.registry):
-        return [], set()
     with registry.Transaction(paths) as table:
         lives = registry.lives_at(paths)
         holds = [hold for hold in table if lives(hold)]

@@ -15,6 +15,7 @@ from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
+from nodexfer import records
 from nodexfer.errors import RecordBroken, RecordNewer
 from nodexfer.identity import ProcessId
 from nodexfer.node import locks, registry
@@ -181,18 +182,21 @@ class Machine(RuleBasedStateMachine):
             self.newer = False
             Path(self.paths.registry).write_bytes(self.saved)
 
-    @rule()
-    def die_in_a_transaction(self) -> None:
-        """Before the rename the old record stands, whatever of the new one was written."""
+    @rule(step=st.sampled_from(("open", "unlink", "rename")))
+    def die_in_a_transaction(self, step: str) -> None:
+        """Until the old record is unlinked it stands, whatever of the new one was written; from then on the new one."""
         if self.newer:
             return
         hold = registry.new_hold("a", None, self.new_process(HERE), False)
-        with mock.patch.object(os, "rename", side_effect=KeyboardInterrupt):
+        dying = mock.patch.object(os, step, side_effect=KeyboardInterrupt)
+        with registry.Transaction(self.paths, create=True) as table, dying:
+            table.add(hold)
             try:
-                with registry.Transaction(self.paths) as table:
-                    table.add(hold)
+                records.write_locked(self.paths.registry, table.as_record())
             except KeyboardInterrupt:
-                pass
+                table.changed = False
+        if step == "rename":
+            self.model[hold.id] = hold
 
     # -- what is always true -----------------------------------------------------------------------------------------
 
@@ -201,9 +205,6 @@ class Machine(RuleBasedStateMachine):
         if self.newer:
             text = Path(self.paths.registry).read_text()
             assert json.loads(text) == {"format": registry.FORMAT + 1}
-            return
-        if not os.path.exists(self.paths.registry):
-            assert not self.model
             return
         with registry.Transaction(self.paths) as table:
             lives = registry.lives_at(self.paths)

@@ -113,7 +113,7 @@ def kill(process: ProcessId) -> None:
 
 def holds(config: Config) -> list[registry.Hold]:
     """The holds in the registry, whether they live or not."""
-    if not os.path.exists(config.node_paths.registry):
+    if not os.path.isdir(config.node_dir):
         return []
     with registry.Transaction(config.node_paths) as table:
         return list(table)

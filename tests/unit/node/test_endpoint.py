@@ -37,7 +37,7 @@ def leading(paths: NodePaths) -> Iterator[endpoint.Notice]:
     descriptor = os.open(paths.node_dir, os.O_RDONLY | os.O_DIRECTORY)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     try:
-        yield endpoint.Notice(paths, "job")
+        yield endpoint.Notice(paths, "job", 1.0)
     finally:
         os.close(descriptor)
 
