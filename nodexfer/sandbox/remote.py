@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -81,7 +82,7 @@ class RemoteStorage:
             while True:
                 kind, length = session.header()
                 if kind == wires.RESULT:
-                    return dict(wires.json.loads(session.body(length)))
+                    return dict(json.loads(session.body(length)))
                 if kind != wires.CONFIRMED:  # a long checksum says that it goes on
                     raise _refusal(kind, session, length)
                 session.body(length)
@@ -121,7 +122,7 @@ class _Refused(StorageError):
 def _refusal(kind: bytes, session: Wire, length: int) -> Exception:
     if kind != wires.ERROR:
         return ConnectionAbortedError(f"an unexpected frame {kind!r}")
-    fields = wires.json.loads(session.body(length))
+    fields = json.loads(session.body(length))
     return _Refused(str(fields["code"]), str(fields["details"]))
 
 

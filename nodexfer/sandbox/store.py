@@ -6,6 +6,7 @@ progress now and then. A process that dies loses at most the last bit of progres
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 from collections.abc import Iterable
@@ -32,17 +33,27 @@ class Store:
     def load(self, kind: str, of: type[T]) -> dict[str, T]:
         """Every document of ``kind``, in the order of their ids."""
         decoder = msgspec.json.Decoder(of)
+
+        def decoded(body: bytes) -> T:
+            try:
+                return decoder.decode(body)
+            except msgspec.ValidationError:
+                raise
+            except msgspec.DecodeError:  # a lone surrogate, see _encoded
+                return msgspec.convert(json.loads(body), of)
+
         with self._lock:
             rows = self._database.execute(
                 "SELECT id, body FROM documents WHERE kind = ? ORDER BY id", (kind,)
             ).fetchall()
-        return {name: decoder.decode(body) for name, body in rows}
+        return {name: decoded(body) for name, body in rows}
 
     def save(self, kind: str, id: str, document: object) -> None:
-        self.save_all(kind, [(id, document)])
+        self.save_all([(kind, id, document)])
 
-    def save_all(self, kind: str, documents: Iterable[tuple[str, object]]) -> None:
-        rows = [(kind, name, msgspec.json.encode(document)) for name, document in documents]
+    def save_all(self, documents: Iterable[tuple[str, str, object]]) -> None:
+        """(kind, id, document) of each: all of them are kept, or none."""
+        rows = [(kind, name, _encoded(document)) for kind, name, document in documents]
         if not rows:
             return
         with self._lock, self._database:
@@ -62,3 +73,11 @@ class Store:
     def close(self) -> None:
         with self._lock:
             self._database.close()
+
+
+def _encoded(document: object) -> bytes:
+    """Names of files need not be UTF-8: they are lone surrogates in memory, which msgspec can not write."""
+    try:
+        return msgspec.json.encode(document)
+    except UnicodeEncodeError:
+        return json.dumps(msgspec.to_builtins(document)).encode("ascii")

@@ -107,9 +107,7 @@ class Copy:
         modified = job.modified if self._keep_time else None
         begin = job.offset
         for confirmed in self._ends.destination.write(job.destination, begin, self._blocks(begin), modified):
-            self._journal.moved(confirmed - job.offset)
-            job.offset = confirmed
-            self._journal.changed(job)
+            self._journal.moved(job, confirmed)
         if job.offset != job.size:
             size, job.offset = job.offset, 0
             message = f"{job.source} had {job.size} bytes when it was looked at and {size} when it was read."

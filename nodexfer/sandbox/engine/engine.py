@@ -6,6 +6,7 @@ task_behavior).
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from nodexfer.clock import Deadline
 from nodexfer.sandbox.catalog import Catalog
 from nodexfer.sandbox.engine.control import Control, Problem, Reason, Stopped
 from nodexfer.sandbox.engine.copy import Ends
+from nodexfer.sandbox.engine.entry import Closed, Entry
 from nodexfer.sandbox.engine.journal import Journal, describe
 from nodexfer.sandbox.engine.remove import DeleteAttempt
 from nodexfer.sandbox.engine.transfer import TransferAttempt
@@ -22,25 +24,13 @@ from nodexfer.sandbox.model import Endpoint, FileJob, Task
 from nodexfer.sandbox.storage import Storage, StorageError
 from nodexfer.sandbox.store import Store
 
+log = logging.getLogger(__name__)
+
 #: A queued task shows its last error, not "Queued", for so long (Transfer API, task_behavior).
 ERROR_SHOWN_SECONDS = 900.0
 QUEUED_EXTENSION_SECONDS = 24 * 3600.0
 
 CancelCode = Literal["Canceled", "CancelAccepted", "TaskComplete"]
-
-
-class Entry:
-    """A task and what moves it. ``control`` is there while an attempt runs."""
-
-    def __init__(self, task: Task, journal: Journal) -> None:
-        self.task = task
-        self.journal = journal
-        self.control: Control | None = None
-        self.ready_at = 0.0
-        self.failed_at = 0.0
-        self.over = threading.Event()
-        if task.over:
-            self.over.set()
 
 
 class Engine:
@@ -66,14 +56,20 @@ class Engine:
     # what clients ask -------------------------------------------------------------------------------------------
 
     def submit(self, task: Task) -> Task:
-        """The task itself, or the one that came under the same submission id before."""
+        """The task itself, or the one that came under the same submission id before.
+
+        :raises Closed: the engine is being stopped. :raises sqlite3.Error: the task can not be kept.
+        """
         with self._changed:
             known = self._submissions.get((task.owner, task.submission_id))
             if known is not None:
                 return self._entries[known].task
+            if self._closed is not None:
+                raise Closed
             task.unexpanded = list(range(len(task.items)))
-            entry = self._add(task, [])
-            entry.journal.save()
+            # Whoever is told "accepted" can rely on it: what is not on disk was never submitted.
+            Journal(task, [], self._store, self._faults).save()
+            self._add(task, [])
             self._dispatch()
             self._changed.notify_all()
             return task
@@ -120,7 +116,7 @@ class Engine:
                 entry.task.label = fields["label"]
             if "deadline" in fields:
                 entry.task.deadline, entry.task.deadline_given = fields["deadline"], True
-            entry.journal.save()
+            entry.journal.try_save()
             self._changed.notify_all()
 
     def kick(self) -> None:
@@ -155,8 +151,13 @@ class Engine:
     def _watch(self) -> None:
         with self._changed:
             while self._closed is None:
-                self._expire()
-                self._changed.wait(self._dispatch())
+                wait = 1.0
+                try:
+                    self._expire()
+                    wait = self._dispatch()
+                except Exception:  # a thread's top: with it every queue would stand still
+                    log.exception("the engine's clock")
+                self._changed.wait(wait)
 
     def _dispatch(self) -> float:
         """Start what may start; seconds until there is something to look at again."""
@@ -190,9 +191,15 @@ class Engine:
         entry.control = Control()
         if entry.task.nice == "Queued":
             entry.task.nice = "OK"
-        threading.Thread(
+        thread = threading.Thread(
             target=self._run, args=(entry, entry.control), name=f"task {entry.task.id}", daemon=True
-        ).start()
+        )
+        try:
+            thread.start()
+        except RuntimeError:  # the machine has no thread for us now
+            log.exception("task %s is put off", entry.task.id)
+            entry.control = None
+            entry.ready_at = time.monotonic() + 1.0
 
     def _expire(self) -> None:
         now = time.time()
@@ -222,7 +229,8 @@ class Engine:
             problem = Problem(error.code, error.details, error.code == "ENDPOINT_ERROR")
             if not problem.fatal:
                 journal.error(error.code, error.details)
-        except Exception as error:  # noqa: BLE001  (a thread's top: a bug must end the task, not hang it)
+        except Exception as error:  # a thread's top: a bug must end the task, not hang it
+            log.exception("a bug of the sandbox")
             problem = Problem("INTERNAL_ERROR", f"{type(error).__name__}: {error}", fatal=True)
         journal.progress()
         with self._changed:
@@ -260,7 +268,7 @@ class Engine:
         elif control.reason == "expired":
             self._finish(entry, "EXPIRED", "The deadline of the task has passed.")
         elif control.reason is not None:
-            entry.journal.save()
+            entry.journal.try_save()
         elif problem is None:
             self._finish(entry, None, "")
         elif problem.fatal:
@@ -270,18 +278,18 @@ class Engine:
             entry.failed_at = time.monotonic()
             entry.ready_at = entry.failed_at + self._faults.switches.resume_seconds
             entry.task.nice, entry.task.nice_details = problem.code, problem.details
-            entry.journal.save()
+            entry.journal.try_save()
 
     def _finish(self, entry: Entry, fatal_code: str | None, details: str) -> None:
-        """``fatal_code`` None is success. The document is on disk before anybody can see the end."""
+        """``fatal_code`` None is success."""
         task = entry.task
         if fatal_code is None:
+            if task.skipped:
+                entry.journal.event("SKIPPED_ERRORS", f"{len(task.skipped)} errors at the source were skipped")
             entry.journal.event("SUCCEEDED", f'{{"files_succeeded": {task.files_transferred}}}')
         else:
             if fatal_code in ("CANCELED", "EXPIRED"):
                 entry.journal.event(fatal_code, details, is_error=fatal_code == "EXPIRED")
             task.fatal_code, task.fatal_description = fatal_code, describe(fatal_code)
-        task.completed = time.time()
-        task.status = "SUCCEEDED" if fatal_code is None else "FAILED"
-        entry.journal.save()
+        entry.journal.finish("SUCCEEDED" if fatal_code is None else "FAILED")
         entry.over.set()

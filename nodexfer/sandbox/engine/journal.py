@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
+import sqlite3
 import threading
 import time
+from typing import Literal
+
+import msgspec
 
 from nodexfer.sandbox.faults import Faults
 from nodexfer.sandbox.model import Event, FileJob, SkippedError, Task
 from nodexfer.sandbox.store import Store
+
+log = logging.getLogger(__name__)
 
 #: Progress is written at most so often, in seconds; a server that dies forgets no more than this.
 SAVE_SECONDS = 0.25
@@ -64,10 +71,12 @@ class Journal:
 
     # progress ---------------------------------------------------------------------------------------------------
 
-    def moved(self, count: int) -> None:
-        """So many more bytes have been confirmed by the destination."""
+    def moved(self, job: FileJob, confirmed: int) -> None:
+        """The destination has confirmed the file up to this offset: what is counted and where to go on are one."""
         with self._lock:
-            self.task.bytes_transferred += count
+            self.task.bytes_transferred += confirmed - job.offset
+            job.offset = confirmed
+            self._changed[job.number] = job
             self.well()
             if time.monotonic() - self._progress_at >= self._faults.switches.event_seconds:
                 self.progress()
@@ -133,7 +142,14 @@ class Journal:
 
     def save_soon(self) -> None:
         if time.monotonic() - self._saved >= SAVE_SECONDS:
+            self.try_save()
+
+    def try_save(self) -> None:
+        """As :meth:`save`; a disk that is full keeps no byte from moving, and what was not kept is tried again."""
+        try:
             self.save()
+        except sqlite3.Error as error:
+            log.error("task %s is not on disk: %s", self.task.id, error)  # noqa: TRY400  (no bug: no traceback)
 
     def forget(self) -> None:
         """The sandbox was reset: what still runs down writes nothing any more."""
@@ -141,12 +157,25 @@ class Journal:
             self._forgotten = True
 
     def save(self) -> None:
+        """The task and its files, in one piece: a walked item is never without its files. :raises sqlite3.Error:"""
+        self._save(self.task)
+
+    def finish(self, status: Literal["SUCCEEDED", "FAILED"]) -> None:
+        """The end is on disk before anybody can see it."""
+        with self._lock:
+            completed = time.time()
+            try:
+                self._save(msgspec.structs.replace(self.task, status=status, completed=completed))
+            except sqlite3.Error as error:
+                log.error("the end of task %s is not on disk: %s", self.task.id, error)  # noqa: TRY400  (as above)
+            self.task.completed = completed
+            self.task.status = status
+
+    def _save(self, task: Task) -> None:
         with self._lock:
             if self._forgotten:
                 return
             self._saved = time.monotonic()
-            if self._changed:
-                rows = [(f"{number:09d}", job) for number, job in self._changed.items()]
-                self._store.save_all(f"files/{self.task.id}", rows)
-                self._changed = {}
-            self._store.save("task", self.task.id, self.task)
+            files = [(f"files/{task.id}", f"{number:09d}", job) for number, job in self._changed.items()]
+            self._store.save_all([*files, ("task", task.id, task)])
+            self._changed = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,8 @@ from nodexfer.sandbox.engine.remove import empty
 from nodexfer.sandbox.engine.walk import Found, OnSkip, expand
 from nodexfer.sandbox.model import FileJob, SkippedError
 from nodexfer.sandbox.storage import Storage, StorageError
+
+log = logging.getLogger(__name__)
 
 
 class TransferAttempt:
@@ -86,7 +89,8 @@ class TransferAttempt:
                 self._guard(self._copy, job)
             except Stopped:
                 return
-            except Exception as error:  # noqa: BLE001  (a thread's top: a bug must fail the task, not lose a file)
+            except Exception as error:  # a thread's top: a bug must fail the task, not lose a file
+                log.exception("a bug of the sandbox")
                 self._lost = True
                 self._problem = Problem("INTERNAL_ERROR", f"{type(error).__name__}: {error}", fatal=True)
 

@@ -42,7 +42,10 @@ def caller() -> str:
 
 def body(what: str = "") -> dict[str, object]:
     """The JSON object of the request. :raises ApiError: 400."""
-    found = request.get_json(force=True, silent=True)
+    try:
+        found = request.get_json(force=True, silent=True)
+    except RecursionError:  # brackets in brackets, thousands deep
+        found = None
     if not isinstance(found, dict):
         raise bad_request("Could not parse JSON: a JSON object is expected")
     if what and found.get("DATA_TYPE", what) != what:

@@ -7,11 +7,14 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 
-from nodexfer.sandbox.catalog import Conflict
+from nodexfer.sandbox.catalog import WRITABLE, Conflict
 from nodexfer.sandbox.model import Endpoint
-from nodexfer.sandbox.service import documents, filters
+from nodexfer.sandbox.service import checks, documents, filters
 from nodexfer.sandbox.service.context import body, caller, catalog, endpoint, world
 from nodexfer.sandbox.service.errors import ApiError, bad_request, request_id
+
+#: Fields that are looked at before they are kept, and in what order a client is told of them.
+CHECKED = sorted({*WRITABLE, "default_directory"})
 
 routes = Blueprint("endpoints", __name__, url_prefix="/v0.10")
 
@@ -32,9 +35,8 @@ def result(code: str, message: str, kind: str = "result", **more: object) -> Res
 @routes.post("/endpoint")
 def create() -> Response:
     fields = body("endpoint")
-    name = fields.get("display_name")
-    if not isinstance(name, str) or not name.strip():
-        raise bad_request("Missing required field 'display_name'", "ClientError.BadRequest")
+    name = checks.text(fields, "display_name")
+    checks.endpoint_fields(fields, CHECKED)
     if not fields.get("is_globus_connect"):
         raise bad_request("The sandbox creates Globus Connect Personal endpoints only: is_globus_connect must be true")
     try:
@@ -64,8 +66,10 @@ def show(id: str) -> Response:
 @routes.put("/endpoint/<id>")
 def update(id: str) -> Response:
     found = endpoint(id, owned=True)
+    fields = body("endpoint")
+    checks.endpoint_fields(fields, CHECKED)
     try:
-        catalog().update(found, body("endpoint"))
+        catalog().update(found, fields)
     except Conflict as error:
         raise ApiError(409, "ClientError.Conflict", str(error)) from error
     return result("Updated", "Endpoint updated successfully")

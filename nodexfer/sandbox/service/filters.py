@@ -68,11 +68,11 @@ def parse_time(text: str) -> float:
     """ISO 8601 to seconds since the epoch; without a zone it is UTC. :raises ApiError: 400, it is no time."""
     try:
         moment = dt.datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
-    except ValueError:
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=dt.timezone.utc)
+        return moment.astimezone(dt.timezone.utc).timestamp()
+    except (ValueError, OverflowError):  # the latter: before the year 1, or after 9999, once it is UTC
         raise bad_request(f"Invalid date '{text}'") from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=dt.timezone.utc)
-    return moment.timestamp()
 
 
 def order(rows: list[Row], orderby: str) -> list[Row]:

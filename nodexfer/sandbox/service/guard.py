@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hmac
-
 from flask import g, request
 
+from nodexfer.sandbox.accounts import same_secret
 from nodexfer.sandbox.model import AUTH_SERVER, TRANSFER_SERVER, Token
 from nodexfer.sandbox.service.context import accounts, faults, world
 from nodexfer.sandbox.service.errors import ApiError
@@ -71,7 +70,7 @@ def need_auth_token() -> Token:
 
 def need_admin() -> None:
     """:raises ApiError: 401: the request does not carry what is in the sandbox's ``admin-token``."""
-    if not hmac.compare_digest(bearer(), world().admin_token):
+    if not same_secret(bearer(), world().admin_token):
         raise ApiError(401, "ClientError.AuthenticationFailed", "This needs the sandbox's admin token")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import time
 import urllib.parse
 import uuid
@@ -10,9 +9,11 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, redirect, request
 
+from nodexfer.sandbox.accounts import same_secret
 from nodexfer.sandbox.model import PROVIDER, PROVIDER_NAME, Identity
 from nodexfer.sandbox.service import signing
-from nodexfer.sandbox.service.context import accounts, world
+from nodexfer.sandbox.service.context import accounts, body, world
+from nodexfer.sandbox.service.errors import bad_request
 from nodexfer.sandbox.service.guard import bearer, need_auth_token
 
 routes = Blueprint("people", __name__)
@@ -79,7 +80,9 @@ def _identity(found: Identity) -> dict[str, Any]:
 @routes.post("/v2/api/clients")
 def create_client() -> Response:
     """A client from a template: anybody may have one, and it may do nothing by itself."""
-    fields = (request.get_json(force=True, silent=True) or {}).get("client", {})
+    fields = body().get("client")
+    if not isinstance(fields, dict):
+        raise bad_request("Could not parse JSON: a client is expected")
     made = accounts().add_client(str(fields.get("name", "a client")), acts=False)
     credential = {"id": str(uuid.uuid4()), "client": made.id, "secret": made.secret, "name": "", "created": None}
     client = {"id": made.id, "name": made.name, "template_id": fields.get("template_id")}
@@ -111,7 +114,7 @@ def authorize() -> Response:
     Other users of this machine can reach the port as well: without the key nobody gets a code.
     """
     given = request.form.get("key", "").strip() or bearer()
-    if not hmac.compare_digest(given, world().admin_token):
+    if not same_secret(given, world().admin_token):
         response = Response(_FORM.format(username=world().person.username), mimetype="text/html")
         response.status_code = 403 if given else 200
         return response

@@ -9,7 +9,9 @@ from typing import Any, Literal
 from flask import Blueprint, Response, jsonify
 
 from nodexfer.sandbox.catalog import NOT_CONNECTED
+from nodexfer.sandbox.engine.entry import Closed
 from nodexfer.sandbox.model import Endpoint, Task
+from nodexfer.sandbox.service import checks
 from nodexfer.sandbox.service.context import body, caller, catalog, engine, faults, usable
 from nodexfer.sandbox.service.endpoints import result
 from nodexfer.sandbox.service.errors import ApiError, bad_request
@@ -19,12 +21,9 @@ routes = Blueprint("submit", __name__, url_prefix="/v0.10")
 
 #: Deadline of a task that was given none (Transfer API, task_behavior).
 DEADLINE_SECONDS = 24 * 3600.0
-LABEL_LIMIT = 128
 NO_SUBSCRIPTION = (
     "Transfers between two Globus Connect Personal endpoints require that one of them be managed under a subscription."
 )
-#: Checksum algorithms that the sandbox's collections can compute.
-ALGORITHMS = frozenset({"MD5", "SHA1", "SHA256", "SHA512"})
 _WORDS = {"TRANSFER": "transfer", "DELETE": "delete"}
 
 
@@ -38,14 +37,11 @@ def transfer() -> Response:
     fields = body("transfer")
     if known := _known(fields):
         return _answer(known, duplicate=True)
-    items = _items(fields, "transfer_item", ("source_path", "destination_path"))
-    for item in items:
-        _check_checksum(item)
-    source = usable(_text(fields, "source_endpoint"))
-    destination = usable(_text(fields, "destination_endpoint"))
-    if fields.get("recursive_symlinks", "ignore") not in ("ignore", "copy"):
-        raise bad_request("The sandbox knows 'ignore' and 'copy' for recursive_symlinks")
-    _check_sync(fields)
+    items = checks.items(fields, "transfer_item", ("source_path", "destination_path"))
+    checks.transfer_options(fields)
+    source = usable(checks.text(fields, "source_endpoint"))
+    destination = usable(checks.text(fields, "destination_endpoint"))
+    checks.no_file_onto_itself(source, destination, items)
     _check_two_personal(source, destination)
     _check_online(source, destination)
     return _submit("TRANSFER", fields, items, source.id, destination.id)
@@ -56,8 +52,9 @@ def delete() -> Response:
     fields = body("delete")
     if known := _known(fields):
         return _answer(known, duplicate=True)
-    items = _items(fields, "delete_item", ("path",))
-    found = usable(_text(fields, "endpoint"))
+    items = checks.items(fields, "delete_item", ("path",))
+    checks.flags(fields, checks.DELETE_FLAGS)
+    found = usable(checks.text(fields, "endpoint"))
     _check_online(found)
     return _submit("DELETE", fields, items, found.id, None)
 
@@ -87,9 +84,12 @@ def _submit(
         requested=now,
         deadline=parse_time(str(deadline)) if deadline else now + DEADLINE_SECONDS,
         deadline_given=bool(deadline),
-        label=check_label(fields.get("label")),
+        label=checks.label(fields.get("label")),
     )
-    found = engine().submit(task)
+    try:
+        found = engine().submit(task)
+    except Closed as error:
+        raise ApiError(503, "ServiceUnavailable", "Server Under Maintenance") from error
     return _answer(found, duplicate=found is not task)
 
 
@@ -119,54 +119,12 @@ def _answer(task: Task, *, duplicate: bool) -> Response:
 
 def _known(fields: dict[str, Any]) -> Task | None:
     """The task that this submission id stands for already. :raises ApiError: 400: it is no UUID."""
-    given = _text(fields, "submission_id")
+    given = checks.text(fields, "submission_id")
     try:
         uuid.UUID(given)
     except ValueError:
         raise bad_request(f"Invalid submission_id '{given}'", "ClientError.BadRequest") from None
     return engine().submitted(caller(), given)
-
-
-def _items(fields: dict[str, Any], kind: str, paths: tuple[str, ...]) -> list[dict[str, Any]]:
-    items = fields.get("DATA")
-    if not items:
-        word = "transfer" if kind == "transfer_item" else "delete"
-        raise bad_request(f"A {word} requires at least one item", "ClientError.BadRequest.NoTransferItems")
-    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise bad_request("DATA must be a list of items")
-    for item in items:
-        if item.get("DATA_TYPE", kind) != kind:
-            raise bad_request(f"DATA_TYPE of an item must be '{kind}'")
-        for name in paths:
-            _text(item, name)
-    return items
-
-
-def _text(fields: dict[str, Any], name: str) -> str:
-    value = fields.get(name)
-    if not isinstance(value, str) or not value:
-        raise bad_request(f"Missing required field '{name}'", "ClientError.BadRequest")
-    return value
-
-
-def check_label(label: object) -> str | None:
-    """At most 128 characters, no newline, no blanks at its ends (Transfer API, task_submit)."""
-    if label is None:
-        return None
-    if not isinstance(label, str) or len(label) > LABEL_LIMIT or "\n" in label or label != label.strip():
-        raise bad_request("Invalid label", "ClientError.BadRequest")
-    return label or None
-
-
-def _check_checksum(item: dict[str, Any]) -> None:
-    algorithm = item.get("checksum_algorithm")
-    if algorithm is not None and str(algorithm).upper().replace("-", "") not in ALGORITHMS:
-        raise bad_request(f"Invalid checksum_algorithm '{algorithm}'")
-
-
-def _check_sync(fields: dict[str, Any]) -> None:
-    if fields.get("sync_level") not in (None, 0, 1, 2, 3):
-        raise bad_request(f"Invalid sync_level '{fields['sync_level']}'")
 
 
 def _check_two_personal(source: Endpoint, destination: Endpoint) -> None:

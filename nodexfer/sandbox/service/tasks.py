@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, jsonify, request
 
-from nodexfer.sandbox.service import filters
+from nodexfer.sandbox.service import checks, filters
 from nodexfer.sandbox.service import task_documents as documents
 from nodexfer.sandbox.service.context import body, caller, engine, task, world
 from nodexfer.sandbox.service.endpoints import result
 from nodexfer.sandbox.service.errors import ApiError, bad_request
 from nodexfer.sandbox.service.filters import parse_time
-from nodexfer.sandbox.service.submit import check_label
 
 routes = Blueprint("tasks", __name__, url_prefix="/v0.10")
 
@@ -46,7 +45,7 @@ def update(id: str) -> Response:
     fields = body("task")
     changes: dict[str, object] = {}
     if "label" in fields:
-        changes["label"] = check_label(fields["label"])
+        changes["label"] = checks.label(fields["label"])
     if fields.get("deadline"):
         changes["deadline"] = parse_time(str(fields["deadline"]))
     if found.over:

@@ -66,6 +66,7 @@ def test_errors_at_the_source_can_be_skipped(tasks: Tasks) -> None:
     task = tasks.submit(("/f", "/f"), ("/missing", "/m"), skip_source_errors=True)
     document = tasks.over(task)
     assert document["subtasks_skipped_errors"] == 1
+    assert tasks.codes(task)[-2:] == ["SKIPPED_ERRORS", "SUCCEEDED"]
     [skipped] = tasks.client.task_skipped_errors(task)
     assert (skipped["error_code"], skipped["source_path"]) == ("FILE_NOT_FOUND", "/missing")
     assert [row["source_path"] for row in tasks.client.task_successful_transfers(task)] == ["/f"]
