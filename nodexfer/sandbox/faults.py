@@ -5,6 +5,7 @@ Every kind says which fields it takes; a fault with ``count`` is used up, one wi
 
 from __future__ import annotations
 
+import re
 import secrets
 import threading
 from collections.abc import Callable
@@ -36,6 +37,9 @@ KINDS: dict[str, frozenset[str]] = {
     # Submissions that name an offline GCP are refused. (Globus is believed to accept them.)
     "refuse_offline": frozenset(),
 }
+
+#: Those that only a GCP can have.
+OF_CONNECTIONS = frozenset({"disconnect", "delay_ready"})
 
 REQUIRED: dict[str, frozenset[str]] = {
     "slow": frozenset({"bytes_per_second"}),
@@ -119,6 +123,8 @@ class Faults:
                 if fault.fields["count"] <= 0:
                     del self._faults[fault.id]
                     self._store.forget("fault", fault.id)
+                else:
+                    self._store.save("fault", fault.id, fault)
             return fault
 
     def wait(self, seconds: float) -> None:
@@ -145,7 +151,31 @@ def _check(kind: str, fields: dict[str, Any]) -> None:
     missing = REQUIRED.get(kind, frozenset()) - set(fields)
     if missing:
         raise ValueError(f"The fault '{kind}' needs {', '.join(sorted(missing))}.")
-    for name in ("count", "bytes_per_second", "seconds", "status"):
-        value = fields.get(name)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0):
-            raise ValueError(f"The fault '{kind}' needs a number for {name}, not {value!r}.")
+    for name, value in fields.items():
+        shape, words = _SHAPES[name]
+        if not shape(value):
+            raise ValueError(f"The fault '{kind}' needs {words} for {name}, not {value!r}.")
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+#: Field -> whether a value may be used, and what may.
+_SHAPES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "endpoint": (lambda value: isinstance(value, str), "an id or a name"),
+    "bytes_per_second": (_number, "a number"),
+    "seconds": (_number, "a number"),
+    "count": (lambda value: _whole(value) and value >= 1, "a number from 1 on"),
+    "status": (lambda value: _whole(value) and 400 <= value <= 599, "a number from 400 to 599"),
+    "retry_after": (_number, "a number"),
+    "prefix": (lambda value: isinstance(value, str) and value.startswith("/"), "a path"),
+    "method": (lambda value: isinstance(value, str) and value.isupper(), "GET, POST, PUT or DELETE"),
+    "path": (lambda value: isinstance(value, str) and value.startswith(("/", "~")), "a path"),
+    "code": (lambda value: isinstance(value, str) and re.fullmatch("[A-Z_]+", value) is not None, "an event code"),
+    "refuse": (lambda value: isinstance(value, bool), "true or false"),
+}

@@ -7,6 +7,7 @@ When it serves it says so with one line of JSON on stdout, and is silent from th
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fcntl
 import json
 import logging
@@ -45,6 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
     lock = os.open(layout.lock, os.O_RDWR | os.O_CLOEXEC)
     if not _take(lock, Deadline(LOCK_SECONDS)):
         return TAKEN
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(layout.running)  # of a server that was killed: its pid may be anybody's by now
     logging.basicConfig(
         filename=layout.log, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(threadName)s: %(message)s"
     )

@@ -54,6 +54,7 @@ class World:
         self._store = Store(state)
         self._relay = Relay(self._authenticate, port=relay_port, unix=relay_unix)
         self._sites: dict[str, str] = {}
+        self._resetting = threading.Lock()
         self._begin()
 
     def _begin(self) -> None:
@@ -85,14 +86,16 @@ class World:
         return {e.display_name: e.id for e in self.catalog.all() if e.kind == "site"}
 
     def reset(self) -> None:
-        """As on the first day, with the same client and sites: every task is stopped first."""
-        self.engine.close("reset")
-        for endpoint in self.catalog.all():
-            if endpoint.kind == "gcp":
-                self._relay.disconnect(endpoint.id)
-        self._store.clear()
-        self._begin()
-        self.serve_sites(dict(self._sites))
+        """As on the first day, with the same client and sites: every task is stopped first. One at a time."""
+        with self._resetting:
+            self.engine.close("reset")
+            for endpoint in self.catalog.all():
+                if endpoint.kind == "gcp":
+                    self._relay.disconnect(endpoint.id)
+            self._store.clear()
+            self._begin()
+            self.serve_sites(dict(self._sites))
+            self.after_change()
 
     def close(self) -> None:
         """Stop what runs; it goes on with the next start. Worst case 5 s for tasks, 10 s for the relay."""

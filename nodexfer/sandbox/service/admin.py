@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from flask import Blueprint, Response, jsonify
 
-from nodexfer.sandbox.faults import KINDS, Fault
+from nodexfer.sandbox.faults import KINDS, OF_CONNECTIONS, Fault
 from nodexfer.sandbox.service.context import accounts, body, catalog, engine, faults, world
 from nodexfer.sandbox.service.errors import ApiError, bad_request
 from nodexfer.sandbox.service.guard import need_admin
@@ -86,7 +86,7 @@ def set_fault() -> Response:
         if kind == "switch":
             return jsonify({"id": None, "kind": kind, **msgspec.to_builtins(faults().switch(fields))})
         if "endpoint" in fields:
-            fields["endpoint"] = _endpoint_id(str(fields["endpoint"]))
+            fields["endpoint"] = _endpoint_id(str(fields["endpoint"]), gcp=kind in OF_CONNECTIONS)
         fault = faults().set(kind, fields)
     except ValueError as error:
         raise bad_request(str(error)) from error
@@ -142,13 +142,15 @@ def stop() -> Response:
     return jsonify({"stopping": True})
 
 
-def _endpoint_id(wanted: str) -> str:
+def _endpoint_id(wanted: str, *, gcp: bool) -> str:
     if wanted == "all":
         return wanted
-    found = [endpoint.id for endpoint in catalog().all() if wanted in (endpoint.id, endpoint.display_name)]
+    found = [endpoint for endpoint in catalog().all() if wanted in (endpoint.id, endpoint.display_name)]
     if len(found) != 1:
         raise ValueError(f"There {'is no endpoint' if not found else 'are several endpoints'} '{wanted}'.")
-    return found[0]
+    if gcp and found[0].kind != "gcp":
+        raise ValueError(f"'{wanted}' is a site: it has no connection that can be lost. 'wedge' makes it unreachable.")
+    return found[0].id
 
 
 def _document(fault: Fault) -> dict[str, object]:

@@ -79,6 +79,36 @@ def test_an_unknown_fault_is_refused_in_words(tasks: Tasks) -> None:
         tasks.box.sandbox.fault("slow", endpoint="site")
 
 
+@pytest.mark.parametrize(
+    ("kind", "fields", "words"),
+    [
+        ("corrupt", {"count": 0}, "from 1 on"),
+        ("corrupt", {"count": 1.5}, "from 1 on"),
+        ("corrupt", {"count": True}, "from 1 on"),
+        ("fail_path", {"path": 5}, "a path for path"),
+        ("fail_path", {"path": "relative"}, "a path for path"),
+        ("fail_path", {"path": "/f", "code": "no code"}, "an event code"),
+        ("http", {"status": 200}, "from 400 to 599"),
+        ("http", {"status": 503, "prefix": 5}, "a path for prefix"),
+        ("http", {"status": 503, "retry_after": "a\r\nb"}, "a number for retry_after"),
+        ("expire_tokens", {"refuse": "maybe"}, "true or false"),
+        ("slow", {"bytes_per_second": -1}, "a number"),
+        ("disconnect", {"endpoint": "site"}, "is a site"),
+        ("delay_ready", {"endpoint": "site", "seconds": 1}, "is a site"),
+        ("switch", {"active_tasks": -1}, "can not be set so"),
+        ("switch", {"concurrency": 0}, "can not be set so"),
+        ("switch", {"submit_status": 500}, "can not be set so"),
+        ("switch", {"resume_seconds": -0.1}, "can not be set so"),
+    ],
+)
+def test_a_fault_of_the_wrong_shape_is_refused_in_words(
+    tasks: Tasks, kind: str, fields: dict[str, object], words: str
+) -> None:
+    with pytest.raises(ServiceRefused, match=words):
+        tasks.box.sandbox.fault(kind, **fields)
+    assert tasks.box.sandbox.status()["faults"] == []
+
+
 def test_an_offline_gcp_is_accepted_unless_told_otherwise(tasks: Tasks) -> None:
     made = tasks.client.post("/v0.10/endpoint", data={"is_globus_connect": True, "display_name": "offline"})
     task = tasks.submit(("/f", "/f"), destination=made["id"])

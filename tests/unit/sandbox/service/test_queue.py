@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from globus_sdk import DeleteData, TransferAPIError
@@ -124,3 +125,25 @@ def test_a_reset_stops_what_runs_and_forgets_it(tasks: Tasks) -> None:
     (tasks.box.site / "f").write_text("after")
     tasks.over(tasks.submit(("/f", "/g")))
     assert (tasks.box.other / "f").stat().st_size == size
+
+
+def test_two_resets_at_a_time_are_one_after_the_other(tasks: Tasks) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: tasks.box.sandbox.reset(), range(4)))
+    (tasks.box.site / "f").write_text("after")
+    tasks.box.sandbox.add_site("site", str(tasks.box.site))
+    tasks.over(tasks.submit(("/f", "/f")))
+    assert tasks.box.sandbox.status()["tasks"] == {"ACTIVE": 0, "SUCCEEDED": 1, "FAILED": 0}
+
+
+def test_events_come_in_pages(tasks: Tasks) -> None:
+    (tasks.box.site / "f").write_text("text")
+    tasks.box.sandbox.fault("corrupt", endpoint="other", count=25)
+    task = tasks.submit(("/f", "/f"), verify_checksum=True)
+    tasks.over(task)
+    first = tasks.client.task_event_list(task)
+    assert (len(first["DATA"]), first["limit"], first["total"]) == (10, 10, 28)
+    codes = [event["code"] for event in tasks.client.paginated.task_event_list(task).items()]
+    assert codes == ["SUCCEEDED", "PROGRESS", *["VERIFY_CHECKSUM"] * 25, "STARTED"]
+    errors = tasks.client.task_event_list(task, query_params={"filter": "is_error:1", "limit": 100})
+    assert {event["code"] for event in errors} == {"VERIFY_CHECKSUM"}
