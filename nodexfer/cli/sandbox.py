@@ -62,9 +62,12 @@ def start(directory: str, sites: tuple[str, ...], allow_root: bool | None, as_js
 
 @sandbox.command(epilog=example("nodexfer sandbox stop"))
 @_directory
-def stop(directory: str) -> None:
+@_as_json
+def stop(directory: str, as_json: bool) -> None:
     """Stop it. Its state stays for the next start; tasks go on then."""
-    _attach(directory).stop()
+    box = _attach(directory)
+    box.stop()
+    _done({"directory": box.directory, "stopped": True}, as_json)
 
 
 @sandbox.command(epilog=example("nodexfer sandbox status --json"))
@@ -96,12 +99,15 @@ def env(directory: str, shell: str, as_json: bool) -> None:
 
 @sandbox.command(epilog=example("nodexfer sandbox reset"))
 @_directory
-def reset(directory: str) -> None:
+@_as_json
+def reset(directory: str, as_json: bool) -> None:
     """Forget its endpoints, tasks, tokens and faults; the client and the sites stay."""
-    _attach(directory).reset()
+    box = _attach(directory)
+    box.reset()
+    _done({"directory": box.directory, "reset": True}, as_json)
 
 
-@sandbox.group(epilog=example("nodexfer sandbox fault set fail_path path=/data/x code=PERMISSION_DENIED count=1"))
+@sandbox.group(epilog=example("nodexfer sandbox fault set fail_path path=/x code=PERMISSION_DENIED"))
 def fault() -> None:
     """Make it fail in the ways in which the real one fails."""
 
@@ -152,15 +158,24 @@ def list_faults(directory: str, as_json: bool) -> None:
 @fault.command("clear", epilog=example("nodexfer sandbox fault clear"))
 @click.argument("id", required=False)
 @_directory
-def clear_fault(id: str | None, directory: str) -> None:
+@_as_json
+def clear_fault(id: str | None, directory: str, as_json: bool) -> None:
     """Clear one fault, or all of them. Switches stay as they are."""
-    _attach(directory).clear(id)
+    _done({"cleared": _attach(directory).clear(id)}, as_json)
 
 
 def _attach(directory: str) -> Sandbox:
     from nodexfer.sandbox.launch import Sandbox
 
     return Sandbox.attach(os.path.expanduser(directory))
+
+
+def _done(result: dict[str, Any], as_json: bool) -> None:
+    """Nothing for people: the command has ended well."""
+    if as_json:
+        from nodexfer.cli.render import show_json
+
+        show_json(result)
 
 
 def _show(box: Sandbox, as_json: bool) -> None:
@@ -170,7 +185,7 @@ def _show(box: Sandbox, as_json: bool) -> None:
     if as_json:
         show_json({"directory": box.directory, "url": box.url, "gcp_program": box.gcp, **found})
         return
-    click.echo(f"The sandbox {box.id} serves {box.directory} at {box.url}")
+    click.echo(f"The sandbox {box.id} is at {box.url}\nand keeps its state in {box.directory}")
     rows = [[e["name"], e["kind"], "yes" if e["connected"] else "no", e["id"]] for e in found["endpoints"]]
     show_table(["collection", "kind", "connected", "id"], rows)
     tasks = ", ".join(f"{count} {state}" for state, count in found["tasks"].items())

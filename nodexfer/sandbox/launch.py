@@ -167,9 +167,9 @@ class Sandbox:
         """Set a fault (see :data:`nodexfer.sandbox.faults.KINDS`); its id. An endpoint is named by id or name."""
         return str(self.admin("fault", {"kind": kind, **fields})["id"])
 
-    def clear(self, id: str | None = None) -> None:
-        """Clear one fault, or all."""
-        self.admin("fault" if id is None else f"fault/{id}", method="DELETE")
+    def clear(self, id: str | None = None) -> int:
+        """Clear one fault, or all; how many there were. :raises ServiceRefused: there is none of this id."""
+        return int(self.admin("fault" if id is None else f"fault/{id}", method="DELETE")["cleared"])
 
     def switch(self, **values: Any) -> dict[str, Any]:
         """Turn switches while it runs; all of them, as they are then."""

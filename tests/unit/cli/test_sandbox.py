@@ -37,15 +37,17 @@ def test_start_status_env_stop(started: str, capsys: pytest.CaptureFixture[str])
     assert main(["sandbox", "status", "--dir", started]) == 0
     shown = capsys.readouterr().out
     assert "data" in shown
-    assert all(len(line) <= 80 for line in shown.splitlines()[1:])
+    assert all(len(line) <= 80 for line in shown.splitlines()[2:])  # the first two are an address and a path
     assert main(["sandbox", "status", "--dir", started, "--json"]) == 0
     status = json.loads(capsys.readouterr().out)
     assert status["sites"]["data"]
     assert main(["sandbox", "env", "--dir", started]) == 0
     lines = [shlex.split(line) for line in capsys.readouterr().out.splitlines()]
     assert dict(line[1].split("=", 1) for line in lines) == Sandbox.attach(started).environment
-    assert main(["sandbox", "reset", "--dir", started]) == 0
-    assert main(["sandbox", "stop", "--dir", started]) == 0
+    assert main(["sandbox", "reset", "--dir", started, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"directory": started, "reset": True}
+    assert main(["sandbox", "stop", "--dir", started, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"directory": started, "stopped": True}
     assert main(["sandbox", "status", "--dir", started]) == ServiceUnreachable.exit_code
     assert "Next: nodexfer sandbox start --dir" in capsys.readouterr().err
 
@@ -56,7 +58,10 @@ def test_faults_and_switches(started: str, capsys: pytest.CaptureFixture[str]) -
     fault = capsys.readouterr().out.strip()
     assert main(["sandbox", "fault", "list", *where]) == 0
     assert f"{fault}  slow" in capsys.readouterr().out
-    assert main(["sandbox", "fault", "clear", fault, *where]) == 0
+    assert main(["sandbox", "fault", "clear", fault, "--json", *where]) == 0
+    assert json.loads(capsys.readouterr().out) == {"cleared": 1}
+    assert main(["sandbox", "fault", "clear", fault, *where]) == ServiceRefused.exit_code
+    assert f"There is no fault {fault}" in capsys.readouterr().err
     assert main(["sandbox", "fault", "list", "--json", *where]) == 0
     assert json.loads(capsys.readouterr().out) == []
     assert main(["sandbox", "fault", "set", "switch", "resume_seconds=7", *where]) == 0
@@ -85,4 +90,27 @@ def test_faults_that_make_no_sense(
 def test_a_site_must_be_a_directory_with_a_name(tmp_path: Path, capsys: pytest.CaptureFixture[str], site: str) -> None:
     assert main(["sandbox", "start", "--dir", str(tmp_path / "box"), "--site", site]) == 2
     assert "NAME=DIR" in capsys.readouterr().err
+    assert not (tmp_path / "box").exists()
+
+
+COMMANDS = ["start", "stop", "status", "env", "reset", "fault set", "fault list", "fault clear"]
+
+
+@pytest.mark.parametrize("command", ["", "fault", *COMMANDS])
+def test_every_help_has_an_example(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    assert main(["sandbox", *command.split(), "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert f"nodexfer sandbox {command}".rstrip() in shown.partition("Example")[2]
+    assert all(len(line) <= 80 for line in shown.splitlines())
+
+
+@pytest.mark.parametrize("command", COMMANDS[1:])
+def test_without_a_sandbox_every_command_says_how_to_start_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    words = [*command.split(), *(["wedge"] if command == "fault set" else [])]
+    assert main(["sandbox", *words, "--json", "--dir", str(tmp_path / "box")]) == ServiceUnreachable.exit_code
+    told = capsys.readouterr()
+    assert f"Next: nodexfer sandbox start --dir {tmp_path}/box" in told.err
+    assert json.loads(told.out)["exit_code"] == ServiceUnreachable.exit_code
     assert not (tmp_path / "box").exists()
