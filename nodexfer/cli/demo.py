@@ -18,11 +18,16 @@ def demo(as_json: bool, keep: bool) -> None:
     byte and looks for what was left behind. Takes about 20 seconds. Exit code 0 only if all of it is proven.
     """
     import json
+    import signal
+    import sys
 
     from nodexfer.sandbox.demo.narrate import Narrator
     from nodexfer.sandbox.demo.report import show
     from nodexfer.sandbox.demo.run import play
 
+    # A demonstration that is told to go takes its jobs and its directory with it.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     narrator = Narrator()
     report = play(narrator, keep=keep)
     if as_json:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 from typing import Any
 
 import pytest
+
+from nodexfer.sandbox.demo.leftovers import processes
 
 
 def play(tmp_path: pathlib.Path, *arguments: str) -> tuple[int, str, str]:
@@ -40,6 +43,24 @@ def test_five_jobs_share_one_endpoint_one_is_killed_and_every_byte_is_proven(tmp
     assert told["leftover_processes"] == told["leftover_leases"] == told["leftover_files"] == 0
     assert told["seconds"] < 60
     assert "SIGKILL" in err
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_told_to_go_in_the_middle_it_leaves_nothing(number: int, code: int, tmp_path: pathlib.Path) -> None:
+    environ = {**os.environ, "TMPDIR": str(tmp_path), "HOME": str(tmp_path / "nobody's home")}
+    with subprocess.Popen(
+        [sys.executable, "-m", "nodexfer", "demo"], env=environ, stderr=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stderr is not None
+        while "leads" not in child.stderr.readline():
+            assert child.poll() is None
+        child.send_signal(number)
+        child.stderr.read()
+        assert child.wait(60) == code
+    assert processes(str(tmp_path), []) == []
     assert os.listdir(tmp_path) == []
 
 

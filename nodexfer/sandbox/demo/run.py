@@ -53,10 +53,11 @@ def _play(directory: str, narrator: Narrator) -> Report:
         cast = Cast(user.stage, site, user.environment, narrator)
         try:
             over = _five_jobs(user, cast, narrator, problems)
+            narrator.say("all jobs are over; what is left behind?")
         finally:
+            # Also when we are interrupted: the directory goes when nobody works in it any more.
             cast.end()
-        narrator.say("all jobs are over; what is left behind?")
-        _wait_until_clean(directory, cast)
+            _wait_until_clean(directory, cast)
         leases = leftovers.leases(user.pool())
         gcp = user.box.status()["gcp"]
     # The sandbox has stopped: from here on, every process of ours is one too many.
