@@ -105,6 +105,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         from nodexfer.cli.failure import report
 
         return report(error, debug=settings.debug, as_json=_wants_json(arguments))
+    except KeyboardInterrupt:  # click makes an Abort of it, but for one that comes between its own lines
+        return INTERRUPTED
     return result if isinstance(result, int) else 0
 
 

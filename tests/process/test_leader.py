@@ -99,7 +99,7 @@ def test_gcp_that_dies_is_started_again_once_and_then_given_up_in_words(user: Co
         for process in parts(user)["gcp"]:
             kill(process)
         eventually(lambda: held(user) == [])
-        failed = Path(f"{user.node_paths.keeper(job().key)}.failed").read_text()
+        failed = eventually(Path(f"{user.node_paths.keeper(job().key)}.failed").read_text)
         assert "lost, mended, and lost again: GCP has ended" in failed
         one.must("release")
     assert is_cleared(user)
