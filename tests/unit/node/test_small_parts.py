@@ -71,7 +71,7 @@ def test_a_lock_on_a_file_that_was_replaced_meanwhile_is_not_believed(tmp_path: 
 
 def test_the_kernel_frees_the_lock_of_a_killed_process(tmp_path: Path) -> None:
     path = f"{tmp_path}/lock"
-    code = "import sys; from nodexfer.node import locks; locks.take(sys.argv[1], 5); print(); sys.stdin.read()"
+    code = "import sys; from nodexfer.node.locks import take; take(sys.argv[1], 5); print(flush=True); sys.stdin.read()"
     holder = python(code, path)
     assert holder.stdout is not None
     assert holder.stdout.readline()
@@ -106,7 +106,7 @@ def test_a_bell_says_what_was_rung_and_then_nothing(tmp_path: Path) -> None:
 def test_nobody_hears_a_bell_of_a_dead_listener_and_ringing_does_not_wait(tmp_path: Path) -> None:
     path = f"{tmp_path}/bell"
     assert not bell.ring(path)
-    code = "import sys; from nodexfer.node.bell import Bell; b = Bell(sys.argv[1]); print(); sys.stdin.read()"
+    code = "import sys; from nodexfer.node.bell import Bell; b = Bell(sys.argv[1]); print(flush=True); sys.stdin.read()"
     listener = python(code, path)
     assert listener.stdout is not None
     assert listener.stdout.readline()
