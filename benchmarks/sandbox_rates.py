@@ -8,13 +8,12 @@ import tempfile
 import time
 from collections.abc import Callable
 
-from nodexfer.globus.sdk import connect
-
 from benchmarks.figures import Figure
 from benchmarks.measure import command, interleaved, medians, wait_for
 from nodexfer import config
 from nodexfer.clock import utc
 from nodexfer.globus.protocol import Globus, Submission, TransferItem
+from nodexfer.globus.sdk import connect
 from nodexfer.sandbox.demo.offline import Offline, offline
 
 ROUNDS = 3

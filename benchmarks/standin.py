@@ -6,10 +6,9 @@ import glob
 import os
 import time
 
-from nodexfer.globus.sdk import connect
-
 from benchmarks.measure import wait_for
 from nodexfer import config, procs
+from nodexfer.globus.sdk import connect
 from nodexfer.sandbox.demo.offline import Offline
 
 
