@@ -100,7 +100,10 @@ def test_a_block_holds_from_its_first_line_to_its_end(
 
 @pytest.mark.slow
 @pytest.mark.timeout(150)
-def test_a_function_on_a_real_block_stages_and_the_block_leaves_nothing(tmp_path: pathlib.Path) -> None:
+def test_a_function_on_a_real_block_stages_and_the_block_leaves_nothing(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    tmp_path = tmp_path_factory.mktemp("b")  # short: a worker's socket is made in it, and a socket's path has 107 bytes
     with offline(str(tmp_path), prefix="compute") as user:
         pathlib.Path(user.stage.site, "input").write_bytes(b"what is at the site")
         (tmp_path / "run").mkdir()

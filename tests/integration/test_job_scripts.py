@@ -29,6 +29,7 @@ tr a-z A-Z < "$NODEXFER_SCRATCH/input/text file.txt" > "$NODEXFER_SCRATCH/result
 def user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Offline]:
     directory = str(tmp_path_factory.mktemp("scripts"))
     with offline(directory, prefix="scripts") as user:
+        pathlib.Path(user.stage.site, "project/results").mkdir(parents=True)
         for name in ("input", "runs/3"):
             place = pathlib.Path(user.stage.site, "project", name)
             place.mkdir(parents=True)
