@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 
 class Figure(NamedTuple):
-    """``value`` and ``bar`` are in ``unit``: "x" is a multiple of the baseline that was measured in the same run."""
+    """``value`` and ``bar`` are in ``unit``: "x" is a multiple of the baseline that was measured in the same run.
+
+    An infinite value is one that could not be measured here; ``note`` says what is missing.
+    """
 
     name: str
     value: float
@@ -25,7 +29,7 @@ class Figure(NamedTuple):
     def as_record(self) -> dict[str, Any]:
         return {
             "name": self.name,
-            "value": round(self.value, 4),
+            "value": round(self.value, 4) if math.isfinite(self.value) else None,  # JSON has no infinity
             "unit": self.unit,
             "bar": self.bar,
             "ok": self.ok,

@@ -26,6 +26,13 @@ def test_what_others_wrote_stays_and_what_was_measured_again_is_replaced(tmp_pat
     assert all({"name", "value", "unit", "bar", "ok"} <= one.keys() for one in found)
 
 
+def test_what_could_not_be_measured_is_a_miss_and_still_json(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "bench.json"
+    save([Figure("a", float("inf"), "x", 2.0, note="no rsync")], str(path))
+    (found,) = json.loads(path.read_text(), parse_constant=lambda text: text)
+    assert (found["value"], found["ok"], found["note"]) == (None, False, "no rsync")
+
+
 def test_a_broken_file_does_not_cost_a_run(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "bench.json"
     path.write_text("{half")
