@@ -69,7 +69,8 @@ def test_the_script_brings_computes_and_takes_out(script: pathlib.Path, user: Of
         start_new_session=True,
     )
     assert done.returncode == 0, done.stderr
-    name = "array-3" if script.stem == "array" else f"{script.stem}-4711"
+    number = environ.get("SLURM_ARRAY_JOB_ID", "4711")
+    name = f"array-{number}-3" if script.stem == "array" else f"{script.stem}-{number}"
     results = pathlib.Path(user.stage.site, "project", "results", name)
     told = "WHAT RUNS/3 SAYS" if script.stem == "array" else "WHAT INPUT SAYS"
     assert [(path.name, path.read_text()) for path in results.iterdir()] == [("text file.txt", told)]
@@ -113,7 +114,7 @@ def test_bash_parses_the_script_and_its_header_is_where_the_scheduler_looks(scri
 @pytest.mark.parametrize("name", [path.stem for path in PBS.glob("*.pbs")])
 def test_the_slurm_twin_differs_in_what_the_scheduler_calls_things_only(name: str) -> None:
     def body(text: str) -> list[str]:
-        text = re.sub(r"\$\{PBS_JOBID%%\.\*\}|\$SLURM_JOB_ID", "ID", text)
+        text = re.sub(r"\$\{PBS_JOBID%%(\.|\\\[)\*\}|\$SLURM_(ARRAY_)?JOB_ID", "ID", text)
         text = re.sub(r"\$(PBS_ARRAY_INDEX|SLURM_ARRAY_TASK_ID)", "INDEX", text)
         text = re.sub(r"\$(PBS_O_WORKDIR|SLURM_SUBMIT_DIR)(\" #.*|\")", "DIRECTORY", text)
         text = text.replace("single.sbatch", "single.pbs")
