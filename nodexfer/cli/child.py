@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
+from typing import IO, Any
 
 import click
 
@@ -22,6 +23,9 @@ class NotStarted(click.ClickException):
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
         self.exit_code = code
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        click.echo(f"nodexfer: {self.message}", file=file, err=file is None)
 
 
 def run(command: Sequence[str], environ: Mapping[str, str]) -> int:
