@@ -81,8 +81,9 @@ class Config:
         if self.file is None:
             wanted = self.home_paths.config
             raise ConfigMissing(
-                f"{name}:/ needs a collection of that name in {wanted}, and there is no such file.",
-                f"mkdir -p {self.home} && printf '[collections.{name}]\\nid = \"UUID\"\\n' >> {wanted}",
+                f"There is no such file as {wanted} to say which collection {name}:/ is, by the lines "
+                f'[collections.{name}] and id = "<its UUID>".',
+                f"mkdir -p {self.home} && ${{EDITOR:-vi}} {wanted}",
             )
         known = ", ".join(sorted(self.collections)) or "none"
         raise CollectionUnknown(

@@ -29,7 +29,7 @@ def transfer_error(status: int, code: str, message: str, what: str, next: str = 
     :param what: what was asked, as in "listing /a on 1f3a...": it is in the sentence.
     :param next: what somebody could type to see more, where the error's kind does not say better.
     """
-    said = f"{what}: Globus Transfer says {code} (HTTP {status}): {_one_line(message)}"
+    said = f"While {what}, Globus Transfer said {code} (HTTP {status}): {_one_line(message)}"
     if "GCDisconnected" in code:
         return EndpointFailed(f"The endpoint is not connected to Globus ({said}).")
     if status in (429, 500, 503, 504) and "External" not in code:
@@ -38,6 +38,8 @@ def transfer_error(status: int, code: str, message: str, what: str, next: str = 
         return TokenExpired(f"The token is no longer accepted ({said}).", SET_CLIENT)
     if code == "ConsentRequired":
         return PermissionRefused(f"The collection asks for a consent that the token lacks ({said}).", next)
+    if "EndpointNotFound" in code:
+        return CollectionUnknown(said, "globus endpoint search --filter-scope recently-used")
     for marks, kind in _KINDS:
         if any(mark in code for mark in marks):
             return kind(said, next)
@@ -46,7 +48,6 @@ def transfer_error(status: int, code: str, message: str, what: str, next: str = 
 
 #: In this order: the first that has one of its marks in the code.
 _KINDS: tuple[tuple[tuple[str, ...], type[NodexferError]], ...] = (
-    (("EndpointNotFound",), CollectionUnknown),
     (("NotFound",), SourceMissing),
     ((".Exists", "FileExists"), DestinationExists),
     (("PermissionDenied",), PermissionRefused),
@@ -55,7 +56,8 @@ _KINDS: tuple[tuple[tuple[str, ...], type[NodexferError]], ...] = (
 
 def auth_error(status: int, code: str, message: str, source: str) -> NodexferError:
     """An answer of Globus Auth to a client id and secret, or to a refresh token, from ``source``."""
-    said = f"Globus Auth says {code} (HTTP {status}): {_one_line(message)}"
+    named = "" if code in ("", "None") else f"{code}, "
+    said = f"Globus Auth said: {named}HTTP {status}, {_one_line(message)}"
     if status >= 500 or status == 429:
         return ServiceUnreachable(f"Globus Auth is too busy or down. {said}", "nodexfer status")
     return TokenExpired(f"What is in {source} is not accepted any more, or never was. {said}", SET_CLIENT)
@@ -63,7 +65,7 @@ def auth_error(status: int, code: str, message: str, source: str) -> NodexferErr
 
 def unreachable(url: str, reason: str) -> ServiceUnreachable:
     return ServiceUnreachable(
-        f"{url} can not be reached from this node: {_one_line(reason)}", f"curl -sS -o /dev/null {url}"
+        f"{url} can not be reached from this node: {_one_line(reason)}.", f"curl -sS -o /dev/null {url}"
     )
 
 
