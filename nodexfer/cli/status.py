@@ -23,7 +23,7 @@ def show(found: Mapping[str, Any]) -> None:
         show_table(("JOB", "HOLDS", "KEEPER", "SINCE"), [_job(job, now) for job in found["jobs"]])
     if found["tasks"]:
         sys.stdout.write("\n")
-        show_table(("REQUEST", "STATE", "DONE", "TASK"), [_task(task) for task in found["tasks"]])
+        show_table(("WHAT", "STATE", "DONE", "TASK"), [_task(task) for task in found["tasks"]])
 
 
 def _head(found: Mapping[str, Any], now: float) -> list[tuple[str, str]]:
@@ -67,4 +67,4 @@ def _task(task: Mapping[str, Any]) -> tuple[object, ...]:
     if task["bytes_total"]:
         done += f" of {format_bytes(task['bytes_total'])}"
     state = f"{task['state']} ({task['trouble']})" if task["trouble"] else task["state"]
-    return f"{task['direction'] or '?'} {task['request']}", state, done, task["task"] or ""
+    return task["direction"] or "?", state, done, task["task"] or ""
