@@ -9,10 +9,13 @@ import sys
 import click
 
 from nodexfer.cli import INTERRUPTED
-from nodexfer.errors import DiskFull, NodexferError
+from nodexfer.errors import DiskFull, NodexferError, UrlMalformed
 
 #: Which extra of ours brings which module.
 _EXTRAS = {"flask": "sandbox", "waitress": "sandbox", "werkzeug": "sandbox", "parsl": "parsl"}
+
+#: The words of a command that plans what goes where.
+_MOVE = (["stage-in"], ["stage-out"], ["run"])
 
 
 def report(error: Exception, *, debug: bool, as_json: bool) -> int:
@@ -36,8 +39,14 @@ def report(error: Exception, *, debug: bool, as_json: bool) -> int:
     click.secho("nodexfer: ", fg="red", bold=True, nl=False, err=True, color=colour)
     click.echo(named.message, err=True)
     if named.next:
-        click.echo(f"Next: {named.next}", err=True)
+        click.echo(f"Next: {_of_this_command(named.next)}", err=True)
     return named.exit_code
+
+
+def _of_this_command(next: str) -> str:
+    """The help of the command that was typed: the layers below point to that of stage-in, whomever they serve."""
+    typed = [word for word in sys.argv[1:] if not word.startswith("-")][:1]
+    return f"nodexfer {typed[0]} --help" if next == UrlMalformed.default_next and typed in _MOVE else next
 
 
 def name(error: Exception) -> NodexferError:

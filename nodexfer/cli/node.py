@@ -10,6 +10,7 @@ import click
 
 from nodexfer import scheduler
 from nodexfer.cli import shell as shells
+from nodexfer.cli.duration import Duration
 from nodexfer.config import Config, load
 from nodexfer.errors import HoldUnknown, NodexferError
 from nodexfer.node import hold as holds
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 _ENDPOINT = click.option("--endpoint", is_flag=True, help="Have the endpoint up, too, as long as the hold lasts.")
 _WAIT = click.option(
     "--wait-endpoint",
-    type=click.FloatRange(min=0),
-    metavar="SECONDS",
-    help="How long to wait for a free one; 0 refuses at once. Default: until the job ends.",
+    type=Duration(),
+    metavar="TIME",
+    help="Wait so long for a free endpoint; 0 refuses at once. Default: until the job ends.",
 )
 
 

@@ -12,26 +12,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nodexfer.cli import example, render
+from nodexfer.cli.duration import Duration
 from nodexfer.config import Config, load
 from nodexfer.errors import Interrupted, UrlMalformed
-from nodexfer.units import format_bytes, parse_duration
+from nodexfer.units import format_bytes
 
 if TYPE_CHECKING:
     from nodexfer.staging.client import OnProgress
     from nodexfer.staging.receipt import Receipt
     from nodexfer.staging.request import Progress
-
-
-class Duration(click.ParamType):
-    """``300``, ``90s``, ``5m``: seconds."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        try:
-            return value if isinstance(value, float) else parse_duration(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
 
 
 _OPTIONS = (

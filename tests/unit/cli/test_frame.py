@@ -182,3 +182,17 @@ def test_python_m_nodexfer_is_the_command() -> None:
 def test_the_group_is_no_trap_for_an_unknown_name() -> None:
     with click.Context(cli) as context:
         assert cli.get_command(context, "nosuch") is None
+
+
+def test_a_command_that_is_nearly_one_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["stagein"]) == 2
+    assert "Did you mean stage-in?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("typed", ["stage-in", "stage-out", "run"])
+def test_the_help_to_type_is_that_of_the_command_that_was_typed(typed: str) -> None:
+    rest = {"stage-in": ["x", "/tmp/y"], "stage-out": ["x", "/tmp/y"], "run": ["--in", "x", "--", "true"]}[typed]
+    code = "import sys; from nodexfer.cli import main; sys.exit(main())"
+    done = subprocess.run([sys.executable, "-c", code, typed, *rest], capture_output=True, text=True, check=False)
+    assert done.returncode == 13
+    assert done.stderr.endswith(f"Next: nodexfer {typed} --help\n")
