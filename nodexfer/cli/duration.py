@@ -6,8 +6,6 @@ from typing import Any
 
 import click
 
-from nodexfer.units import parse_duration
-
 
 class Duration(click.ParamType):
     """``300``, ``90s``, ``5m``: seconds."""
@@ -15,6 +13,8 @@ class Duration(click.ParamType):
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        from nodexfer.units import parse_duration  # a file that most commands in a job need not open
+
         try:
             return value if isinstance(value, float) else parse_duration(str(value))
         except ValueError as error:
