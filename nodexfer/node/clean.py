@@ -188,6 +188,11 @@ def roots(config: Config) -> None:
             rubbish.remove_empty(base.above)
 
 
+def logs_of_a_good_term(paths: NodePaths) -> None:
+    """GCP and its guard tell of every start and stop: where all went well, nobody asks."""
+    rubbish.remove(f"{paths.logs}/gcp.log")
+
+
 def _old_logs(directory: str) -> None:
     for name in rubbish.names(directory):
         try:

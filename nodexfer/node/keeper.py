@@ -165,7 +165,7 @@ class Keeper:
             say(f"ending: {error}")
             self.leadership.give_up(10.0)
             return True
-        except NodexferError as error:  # a full disk, a newer registry: later it may be better, and the holds stay
+        except (NodexferError, OSError) as error:  # a full disk, a newer registry: later it may be better
             say(f"can not look: {error}")
         return False
 

@@ -54,6 +54,7 @@ class Term:
         self._parts = Parts(config, stop, self._beat)
         self._lease: Lease | None = None
         self._prepared: claims.Prepared | None = None
+        self._trouble = False
         self._last_beat = 0.0
         self._last_mend = float("-inf")
 
@@ -69,7 +70,11 @@ class Term:
                     pass
         except StepDown:
             pass
+        except NodexferError:
+            self._trouble = True
+            raise
         except Lost as lost:
+            self._trouble = True
             raise EndpointFailed(f"The endpoint could not be made ready: {lost}.") from lost
         finally:
             self._close()
@@ -85,6 +90,7 @@ class Term:
             while not self._up_and_over(program, prepared):
                 pass
         except LeaseLost as error:
+            self._trouble = True
             say(str(error))
             self._parts.stop_gcp()
             self._parts.stop_desk()
@@ -151,6 +157,7 @@ class Term:
 
         :raises EndpointFailed: lost again within a minute.
         """
+        self._trouble = True
         say(f"mending: {lost}")
         expired = self._parts.lease_left <= 0
         if not expired and time.monotonic() - self._last_mend < STEADY_SECONDS:
@@ -240,6 +247,8 @@ class Term:
                 claims.give_back(self.config, lease)
         if there:
             clean.old_exchanges(self.config, None).remove()
+            if not self._trouble:
+                clean.logs_of_a_good_term(self.paths)
             self._notice.remove()
 
     def _others_have_work(self) -> bool:
