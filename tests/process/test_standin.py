@@ -211,11 +211,7 @@ def test_debug_prints_what_gc_says_and_trace_reads_it(gcp: Lab) -> None:
 
 
 def test_an_interrupt_ends_it_with_1(gcp: Lab) -> None:
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # `make test &` of a script ignores it
-    try:
-        process = gcp.start(gcp.set_up())
-    finally:
-        signal.signal(signal.SIGINT, before)
+    process = gcp.start(gcp.set_up())
     procs.signal(gcp.process("gc-ctrl.py"), signal.SIGINT)
     assert process.wait(5.0) == 1
     eventually(lambda: not gcp.processes())

@@ -32,8 +32,9 @@ def add(paths: NodePaths, hold: registry.Hold) -> None:
 
 
 def dead_process() -> ProcessId:
-    child = procs.spawn(["true"])
-    found = ProcessId.of(child.pid) if child.poll() is None else procs.this()._replace(start=1)
+    child = procs.spawn(["sleep", "60"])
+    found = ProcessId.of(child.pid)
+    child.kill()
     child.wait(10)
     return found._replace(start=found.start - 1)
 
