@@ -184,18 +184,19 @@ class Machine(RuleBasedStateMachine):
 
     @rule(step=st.sampled_from(("open", "unlink", "rename")))
     def die_in_a_transaction(self, step: str) -> None:
-        """Until the old record is unlinked it stands, whatever of the new one was written; from then on the new one."""
+        """While there is an old record it stands, whatever of the new one was written; from then on the new one."""
         if self.newer:
             return
         hold = registry.new_hold("a", None, self.new_process(HERE), False)
         dying = mock.patch.object(os, step, side_effect=KeyboardInterrupt)
         with registry.Transaction(self.paths, create=True) as table, dying:
+            is_first = not Path(self.paths.registry).exists()
             table.add(hold)
             try:
                 records.write_locked(self.paths.registry, table.as_record())
             except KeyboardInterrupt:
                 table.changed = False
-        if step == "rename":
+        if step == "rename" or (step == "unlink" and is_first):
             self.model[hold.id] = hold
 
     # -- what is always true -----------------------------------------------------------------------------------------
