@@ -38,6 +38,8 @@ class Desk:
                 stdin=procs.PIPE,
                 stdout=procs.PIPE,
                 stderr=log,
+                # A kill of the job's group then ends the leader first: the lock is free before the desk is torn down.
+                new_group=True,
                 death_signal=signal.SIGKILL,
                 cwd="/",
             )

@@ -56,16 +56,15 @@ def test_a_hold_that_wants_the_endpoint_keeps_it_up(user: Config, box: Box) -> N
     assert quiet(user)
 
 
-def test_keeper_and_desk_are_found_in_the_jobs_session_and_the_guard_in_a_group_of_its_own(
-    user: Config, box: Box
-) -> None:
+def test_all_are_found_in_the_jobs_session_desk_and_guard_in_groups_of_their_own(user: Config, box: Box) -> None:
     make_pool()
     with script("1") as one:
         one.acquire("--endpoint")
         for kind in ("keeper", "desk", "guard"):
             assert os.getsid(one_of(user, kind).pid) == one.process.pid
-        assert os.getpgid(one_of(user, "desk").pid) == one.process.pid
-        assert os.getpgid(one_of(user, "guard").pid) == one_of(user, "guard").pid
+        assert os.getpgid(one_of(user, "keeper").pid) == one.process.pid
+        for kind in ("desk", "guard"):
+            assert os.getpgid(one_of(user, kind).pid) == one_of(user, kind).pid
         one.must("release")
 
 
