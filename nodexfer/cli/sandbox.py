@@ -101,7 +101,7 @@ def env(directory: str, shell: str, as_json: bool) -> None:
 @_directory
 @_as_json
 def reset(directory: str, as_json: bool) -> None:
-    """Forget its endpoints, tasks, tokens and faults; the client and the sites stay."""
+    """Forget endpoints, tasks, tokens and faults; keep client and sites."""
     box = _attach(directory)
     box.reset()
     _done({"directory": box.directory, "reset": True}, as_json)

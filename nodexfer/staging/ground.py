@@ -27,7 +27,8 @@ def root_of(path: str, config: Config) -> str:
     above = [root for root in config.roots if path.startswith(root.rstrip("/") + "/")]
     if not above:
         raise DestinationNotAllowed(
-            f"{path} lies outside the directories that nodexfer may use on this node: {', '.join(config.roots)}."
+            f"{path} lies outside the directories that nodexfer may use on this node: "
+            f"{', '.join(config.roots)} (`roots` in the configuration)."
         )
     _refuse_our_own(path, config)
     device = os.stat(nearest(path)).st_dev

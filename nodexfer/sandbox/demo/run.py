@@ -89,7 +89,7 @@ def _set_stage(user: Offline, narrator: Narrator) -> Site:
 def _five_jobs(user: Offline, cast: Cast, narrator: Narrator, problems: list[str]) -> TakeOver | None:
     slow = user.box.fault("slow", endpoint="all", bytes_per_second=_SLOW)
     cast.watch.start()
-    narrator.say("five jobs start, each in a session of its own; they know nothing of each other", "bold")
+    narrator.say("five jobs start, each in its own session; none knows of another", "bold")
     for job in cast.jobs:
         cast.start(job)
     over = None
