@@ -99,16 +99,17 @@ def _of_earlier_leases(place: RootPaths, request: str) -> Iterable[str]:
 
 
 def fingerprint(directories: Iterable[str]) -> str:
-    """Of names, sizes and times of all files below: a hard link shows when its file is written to."""
-    digest = hashlib.blake2b(digest_size=16)
-    for top in directories:
-        for where, below, names in os.walk(top):
-            below.sort()
-            for name in sorted(names):
+    """Of names, sizes and times of all files below: a hard link shows when its file is written to.
+
+    The order of the directories does not matter: they are moved, and then sort otherwise.
+    """
+    lines = []
+    for top in set(directories):
+        for where, _, names in os.walk(top):
+            for name in names:
                 found = os.lstat(os.path.join(where, name))
-                line = f"{os.path.relpath(where, top)}\0{name}\0{found.st_size}\0{found.st_mtime_ns}\n"
-                digest.update(line.encode(errors="surrogateescape"))
-    return digest.hexdigest()
+                lines.append(f"{os.path.relpath(where, top)}\0{name}\0{found.st_size}\0{found.st_mtime_ns}\n")
+    return hashlib.blake2b("".join(sorted(lines)).encode(errors="surrogateescape"), digest_size=16).hexdigest()
 
 
 def clear(paths: Iterable[str]) -> None:

@@ -110,9 +110,8 @@ def _above(path: str) -> str:
 
 
 def directories(outputs: Sequence[Output], request: str, config: Config) -> list[str]:
-    """Where :func:`gather` puts things, roots sorted."""
-    roots = sorted({output.root for output in outputs})
-    return [RootPaths.of(root, config.node_dir).outgoing(request) for root in roots]
+    """Where :func:`gather` puts things."""
+    return sorted({RootPaths.of(output.root, config.node_dir).outgoing(request) for output in outputs})
 
 
 def gather(outputs: Sequence[Output], request: str, config: Config) -> tuple[OutItem, ...]:
