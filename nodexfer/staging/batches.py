@@ -92,7 +92,8 @@ def whose(
     for request, own in items.items():
         for item in own:
             owners[_arrival(direction, item)] = (request, item)
-    found: dict[str, list[MovedFile]] = {request: [] for request in items}
+    # A file that was moved again after a fault may be named twice: it is one.
+    found: dict[str, dict[tuple[int, str], MovedFile]] = {request: {} for request in items}
     for one in moved:
         name = posixpath.normpath(one.destination)
         at = name
@@ -101,8 +102,9 @@ def whose(
         if at in owners:
             request, item = owners[at]
             path = posixpath.relpath(name, at) if at != name else ""
-            found[request].append(MovedFile(item.number, path, None if item.is_directory else item.size))
-    return found
+            size = None if item.is_directory else item.size
+            found[request][item.number, path] = MovedFile(item.number, path, size)
+    return {request: list(files.values()) for request, files in found.items()}
 
 
 def _arrival(direction: str, item: BatchItem) -> str:

@@ -47,6 +47,8 @@ class Case:
         self.faults = 0
         self.since = time.monotonic()
         self.waited_endpoint = saved.waited_endpoint if saved else 0.0
+        #: It is proven, and its outputs are getting their names: from now on forward, unless that fails.
+        self.publishing = saved.publishing if saved else False
         #: Not before this moment (monotonic) is it looked at (again).
         self.not_before = 0.0
         self.failing_since: float | None = None
@@ -95,7 +97,6 @@ class Move:
         self.verdict: Hopeless | None = None
         self.since = time.monotonic()
         self.not_before = 0.0
-        self.publishing = False
 
     @property
     def live(self) -> list[Case]:
@@ -123,6 +124,6 @@ class Move:
             task=self.task,
             earlier=tuple(case.tasks),
             attempts=case.attempts,
-            publishing=self.publishing,
+            publishing=case.publishing,
             waited_endpoint=case.waited_endpoint,
         )

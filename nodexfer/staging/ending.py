@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
+from typing import TypeAlias
 
 import msgspec
 
@@ -18,6 +19,10 @@ from nodexfer.staging.intake import Intake
 from nodexfer.staging.request import BatchItem, MovedFile, MovedItem, Progress, Result
 
 _AWAY = (ServiceUnreachable, EndpointFailed)
+#: Seconds between two tries while the service is away.
+PAUSE_SECONDS = 1.0
+#: What a request moved, or why that is not proven.
+Found: TypeAlias = "list[MovedFile] | TransferUnproven"
 
 
 class Ending:
@@ -48,10 +53,17 @@ class Ending:
 
         def clean() -> None:
             exchange.clear({os.path.dirname(item.local) for item in case.items})
-            if move.key.direction == "out":
+            if case.publishing:
+                remote.put_back(self._globus, move.key.collection, case.items, merge=case.request.merge)
+            elif move.key.direction == "out":
                 remote.remove(self._globus, move.key.collection, [item.temporary for item in case.items])
 
-        self._calls.start(clean, lambda _: self._intake.close(case, self._failure(case, move)))
+        def cleaned(answer: NodexferError | None) -> None:
+            if answer is not None and case.error is not None:
+                case.error = type(case.error)(f"{case.error.message} {answer.message}", answer.next)
+            self._intake.close(case, self._failure(case, move))
+
+        self._calls.start(clean, cleaned)
 
     def _failure(self, case: Case, move: Move) -> Result | None:
         if case.error is None:
@@ -79,7 +91,7 @@ class Ending:
         task = move.task
         assert task is not None
 
-        def proven(answer: dict[str, list[MovedFile]] | NodexferError) -> None:
+        def proven(answer: dict[str, Found] | NodexferError) -> None:
             if isinstance(answer, _AWAY):
                 resume()
                 return
@@ -89,70 +101,94 @@ class Ending:
         items = move.items
         self._calls.start(lambda: self._moved(move, task, items), proven)
 
-    def _moved(self, move: Move, task: str, items: dict[str, list[BatchItem]]) -> dict[str, list[MovedFile]]:
+    def _moved(self, move: Move, task: str, items: dict[str, list[BatchItem]]) -> dict[str, Found]:
         """What the service says it moved, by request; of files from directories with the sizes at the source."""
-        found = batches.whose(move.key.direction, items, self._globus.moved(task))
+        moved = batches.whose(move.key.direction, items, self._globus.moved(task))
+        found: dict[str, Found] = dict(moved)
         if move.key.direction == "in":
             for request, own in items.items():
-                found[request] = self._sized(move.key.collection, own, found[request])
+                found[request] = self._sized(move.key.collection, own, moved[request])
         return found
 
-    def _sized(self, collection: str, items: list[BatchItem], files: list[MovedFile]) -> list[MovedFile]:
-        known = {
-            item.number: look.sizes(self._globus, collection, item.remote) or {} for item in items if item.is_directory
+    def _sized(self, collection: str, items: list[BatchItem], files: list[MovedFile]) -> Found:
+        there = {
+            item.number: look.sizes(self._globus, collection, item.remote).files for item in items if item.is_directory
         }
+        moved = {(file.number, file.path) for file in files}
+        for item in items:
+            for path in there.get(item.number, ()):
+                if (item.number, path) not in moved:
+                    return outcome.left_out(f"{item.remote}/{path}")
         return [
-            MovedFile(file.number, file.path, known[file.number].get(file.path)) if file.number in known else file
+            MovedFile(file.number, file.path, there[file.number].get(file.path)) if file.number in there else file
             for file in files
         ]
 
-    def _settle(self, case: Case, move: Move, answer: dict[str, list[MovedFile]] | NodexferError) -> None:
+    def _settle(self, case: Case, move: Move, answer: dict[str, Found] | NodexferError) -> None:
         case.phase = "closing"
-        files: list[MovedFile] = []
         try:
-            if isinstance(answer, NodexferError):
-                raise answer
-            files = answer[case.id]
-            outcome.prove(move.key.direction, case.items, case.request.outs, files)
+            found = answer if isinstance(answer, NodexferError) else answer[case.id]
+            if isinstance(found, NodexferError):
+                raise found
+            outcome.prove(move.key.direction, case.items, case.request.outs, found)
         except NodexferError as error:
             case.leave(error)
-        if case.leaving:
+            self.wind_up(case, move)
+            return
+        if case.publishing:
+            self._publish(case, move, found)
+        elif case.leaving:
             self.wind_up(case, move)
         elif move.key.direction == "in":
-            self._intake.close(case, self._done(case, move, files))
+            self._intake.close(case, self._done(case, move, found))
         else:
-            self._publish(case, move, files)
+            self._prove_and_publish(case, move, found)
 
-    def _publish(self, case: Case, move: Move, files: list[MovedFile]) -> None:
-        """Rename the outputs into place. While the service is away it is tried again, until the request's deadline."""
-        request = case.request
-        begun = move.publishing
-        move.publishing = True
-        if not begun:
-            self.write(case, spool.BATCH, move.batch(case))
-
-        self._intake.tell(case, Progress(state="giving the outputs their names", task=move.task))
+    def _prove_and_publish(self, case: Case, move: Move, files: list[MovedFile]) -> None:
+        def prove() -> None:
+            self._refuse_changed(case)
+            remote.prove_sizes(self._globus, move.key.collection, case.items)
 
         def publish() -> None:
-            nonlocal begun
-            if not begun:
-                self._refuse_changed(case)
-                remote.prove_sizes(self._globus, move.key.collection, case.items)
-                begun = True
-            remote.publish(
-                self._globus, move.key.collection, case.items, overwrite=request.overwrite, merge=request.merge
-            )
+            if case.leaving:
+                self.wind_up(case, move)
+                return
+            # Only now: the next desk proves nothing of what is said to be.
+            case.publishing = True
+            self.write(case, spool.BATCH, move.batch(case))
+            self._publish(case, move, files)
 
-        def published(answer: NodexferError | None) -> None:
-            if isinstance(answer, _AWAY) and not case.leaving:
-                self._calls.start(lambda: _after_a_pause(publish), published)
-            elif isinstance(answer, NodexferError):
+        self._intake.tell(case, Progress(state="giving the outputs their names", task=move.task))
+        self._do(case, move, prove, publish)
+
+    def _publish(self, case: Case, move: Move, files: list[MovedFile]) -> None:
+        """Rename the outputs into place: also for one that nobody waits for any more, since the half is worse."""
+        request, collection = case.request, move.key.collection
+
+        def publish() -> None:
+            remote.publish(self._globus, collection, case.items, overwrite=request.overwrite, merge=request.merge)
+
+        def published() -> None:
+            nobody_asks = case.leaving and case.error is None
+            if nobody_asks:
+                exchange.clear({os.path.dirname(item.local) for item in case.items})
+            self._intake.close(case, None if nobody_asks else self._done(case, move, files))
+
+        self._do(case, move, publish, published)
+
+    def _do(self, case: Case, move: Move, step: Callable[[], None], then: Callable[[], None]) -> None:
+        """Do a step, again and again while the service is away and the request is wanted; then the next, or the end."""
+
+        def did(answer: NodexferError | None) -> None:
+            if answer is None:
+                then()
+            elif isinstance(answer, _AWAY) and not case.leaving:
+                self._calls.start(lambda: _after_a_pause(step), did)
+            else:
                 case.leave(answer)
                 self.wind_up(case, move)
-            else:
-                self._intake.close(case, self._done(case, move, files))
 
-        self._calls.start(publish, published)
+        self._calls.start(step, did)
 
     def _refuse_changed(self, case: Case) -> None:
         directories = {os.path.dirname(item.local) for item in case.items}
@@ -186,5 +222,5 @@ class Ending:
 
 
 def _after_a_pause(function: Callable[[], None]) -> None:
-    time.sleep(1.0)
+    time.sleep(PAUSE_SECONDS)
     function()

@@ -13,7 +13,7 @@ from nodexfer.staging.calls import Calls
 from nodexfer.staging.cases import Case, Move, Serving
 from nodexfer.staging.ending import Ending
 from nodexfer.staging.intake import Intake
-from nodexfer.staging.outcome import Going, Hopeless
+from nodexfer.staging.outcome import Going, Hopeless, Succeeded
 from nodexfer.staging.request import Progress
 
 #: A task is asked for again after a tenth of its age, within these bounds (s): a short one is not kept waiting, a long
@@ -21,6 +21,8 @@ from nodexfer.staging.request import Progress
 _POLL = (0.05, 2.0)
 #: Seconds that a task gets to end after it was cancelled, before its requests are answered anyway.
 _CANCEL_SECONDS = 20.0
+#: Seconds after which it is cancelled again: the first time may not have been heard.
+_CANCEL_AGAIN_SECONDS = 2.0
 #: The endpoint is lost when the service has not seen it for so long (s).
 _LOST_SECONDS = 10.0
 
@@ -71,6 +73,15 @@ class Follower:
         if move in self.moves:
             self.moves.remove(move)
 
+    def abandon(self, move: Move) -> None:
+        """Follow it no more, and have its task ended: it is of a lease that was lost."""
+        self.drop(move)
+        if move.task is not None:
+            self._ask_for_end(move.task)
+
+    def _ask_for_end(self, task: str) -> None:
+        self._calls.start(lambda: self._globus.cancel(task), lambda _: None)
+
     def find(self, submission_id: str) -> Move | None:
         return next((move for move in self.moves if move.submission_id == submission_id), None)
 
@@ -92,7 +103,10 @@ class Follower:
 
     def _submitted(self, move: Move, answer: str | NodexferError) -> None:
         move.since = time.monotonic()
-        if isinstance(answer, (ServiceUnreachable, EndpointFailed)):
+        if move not in self.moves:  # abandoned while it was being submitted
+            if isinstance(answer, str):
+                self._ask_for_end(answer)
+        elif isinstance(answer, (ServiceUnreachable, EndpointFailed)):
             # Whether it was heard is not known: it is asked again, until the requests' deadlines take them out.
             move.not_before = time.monotonic() + 1.0
             self._tell_all(move, Progress(state=f"trying again: {answer.message}"))
@@ -136,17 +150,26 @@ class Follower:
         young = min((now - move.since for move in self.moves if move.stage == "moving"), default=_POLL[1])
         self._next_poll = now + min(max(young / 10, _POLL[0]), _POLL[1])
         if isinstance(answer, NodexferError):
-            self._next_poll = now + _POLL[1]
             if not isinstance(answer, (ServiceUnreachable, EndpointFailed)):
-                for move in list(self.moves):
-                    self._end(move, Hopeless(answer, True, ""))
+                self._refused(answer)
+            self._next_poll = now + _POLL[1]
             return
         self._trouble = False
         for move in list(self.moves):
             task = answer.tasks.get(move.task or "")
             if task is not None and move.stage in ("moving", "cancelling"):
                 self._judge(move, task, answer.events.get(task.id, ()))
+            elif move.stage == "cancelling":  # the service does not know it any more, or not yet
+                self._insist(move)
         self._watch_endpoint(answer.unseen, now)
+
+    def _refused(self, error: NodexferError) -> None:
+        """We may not ask any more. The tasks are ended all the same, as far as the service lets us."""
+        for move in list(self.moves):
+            if move.stage == "moving":
+                self._cancel(move, Hopeless(error, True, ""))
+            elif move.stage == "cancelling":
+                self._insist(move)
 
     def _watch_endpoint(self, unseen: bool | None, now: float) -> None:
         if not unseen:
@@ -162,26 +185,22 @@ class Follower:
         for case in move.cases.values():
             case.faults = task.faults
         decision = outcome.judge(task, events)
-        if isinstance(decision, Going):
-            self._go_on(move, task, decision)
-        elif isinstance(decision, Hopeless):
-            if task.over:
-                self._end(move, move.verdict or decision)
-            elif move.stage == "moving":
-                self._cancel(move, decision)
-            elif time.monotonic() - move.since > _CANCEL_SECONDS:
-                self._end(move, move.verdict)
-        else:
+        if isinstance(decision, Succeeded):
             self.drop(move)
             move.stage = "ended"
             self._ending.success(move, lambda: self._resume(move))
+        elif isinstance(decision, Hopeless) and task.status in ("SUCCEEDED", "FAILED"):
+            self._end(move, move.verdict or decision)
+        elif move.stage == "cancelling":
+            self._insist(move)
+        elif isinstance(decision, Hopeless):
+            # INACTIVE too: it would go on as soon as somebody mends what it waits for.
+            self._cancel(move, decision)
+        else:
+            self._go_on(move, task, decision)
 
     def _go_on(self, move: Move, task: Task, going: Going) -> None:
         self._trouble = self._trouble or going.trouble is not None
-        if move.stage == "cancelling":
-            if time.monotonic() - move.since > _CANCEL_SECONDS:
-                self._end(move, move.verdict)
-            return
         total = _total(move)
         for case in move.live:
             progress = Progress(
@@ -209,10 +228,20 @@ class Follower:
     # Ending -----------------------------------------------------------------------------------------------------
 
     def _cancel(self, move: Move, verdict: Hopeless | None) -> None:
-        move.stage, move.verdict, move.since, self._next_poll = "cancelling", verdict, time.monotonic(), 0.0
-        task = move.task
-        assert task is not None
-        self._calls.start(lambda: self._globus.cancel(task), lambda _: None)
+        now = time.monotonic()
+        move.stage, move.verdict, move.since, self._next_poll = "cancelling", verdict, now, 0.0
+        move.not_before = now
+        self._insist(move)
+
+    def _insist(self, move: Move) -> None:
+        """Ask for its end, until it comes; its requests are answered anyway after a while."""
+        now = time.monotonic()
+        assert move.task is not None
+        if now - move.since > _CANCEL_SECONDS:
+            self._end(move, move.verdict)
+        elif now >= move.not_before:
+            move.not_before = now + _CANCEL_AGAIN_SECONDS
+            self._ask_for_end(move.task)
 
     def _end(self, move: Move, verdict: Hopeless | None) -> None:
         """Nothing moves any more. Whose fault it was hears so; the others start again, in halves if need be."""

@@ -126,8 +126,9 @@ def _reason(case: Case, now: float) -> tuple[bool, NodexferError | None]:
         return True, None
     if now < request.deadline:
         return False, None
+    published = "outputs may have their names already" if case.publishing else "nothing was published"
     return True, DeadlinePassed(
-        f"The request {request.id} was not done by its deadline, {utc(request.deadline)}; nothing was published.",
+        f"The request {request.id} was not done by its deadline, {utc(request.deadline)}; {published}.",
         "nodexfer status",
     )
 

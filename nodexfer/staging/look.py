@@ -9,6 +9,7 @@ import posixpath
 import shlex
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from nodexfer.errors import DestinationExists, PermissionRefused, ServiceRefused, SourceMissing, SourceUnsupported
 from nodexfer.globus.protocol import Entry, Globus
@@ -68,30 +69,37 @@ def sources(globus: Globus, items: Iterable[InItem]) -> list[BatchItem]:
     return [_source(item, found[item.collection, item.path]) for item in items]
 
 
-def sizes(globus: Globus, collection: str, top: str) -> dict[str, int] | None:
-    """The size of every file below the directory ``top``, by its path relative to it; one call a directory.
+class Sizes(NamedTuple):
+    """``files``: the size of each, by its path. ``whole``: there are no others."""
 
-    None where there are more than 20 directories, or one can not be listed: the service's own comparison of checksums
-    then has to do.
+    files: dict[str, int]
+    whole: bool
+
+
+def sizes(globus: Globus, collection: str, top: str) -> Sizes:
+    """What is below the directory ``top``, directories aside; one call a directory, 20 at most.
+
+    Of what lies in further ones, or can not be listed, the service's own comparison of checksums has to do.
 
     :raises ServiceUnreachable, EndpointFailed: it is not known now.
     """
-    found: dict[str, int] = {}
+    found = Sizes({}, True)
     todo = [""]
     for _ in range(_SIZED_DIRECTORIES):
         if not todo:
             return found
-        below = todo.pop()
+        below = todo.pop(0)
         listed = _list(globus, collection, posixpath.join(top, below))
         if listed is None:
-            return None
+            found = found._replace(whole=False)
+            continue
         for name, entry in listed.items():
             path = posixpath.join(below, name)
             if entry.type == "dir":
                 todo.append(path)
-            elif entry.type == "file":
-                found[path] = entry.size
-    return None if todo else found
+            else:
+                found.files[path] = entry.size
+    return found._replace(whole=found.whole and not todo)
 
 
 def _source(item: InItem, entry: Entry | None) -> BatchItem:
@@ -138,7 +146,9 @@ def destinations(globus: Globus, request: Request) -> list[BatchItem]:
                 existed=entry is not None,
             )
         )
-    _make_directories(globus, {(o.collection, posixpath.dirname(b.remote)) for o, b in zip(items, found, strict=True)})
+    made: set[str] = set()
+    for item, settled in zip(items, found, strict=True):
+        make(globus, item.collection, posixpath.dirname(settled.remote), made)
     return found
 
 
@@ -165,16 +175,14 @@ def _refuse_existing(item: OutItem, path: str, entry: Entry | None, request: Req
     )
 
 
-def _make_directories(globus: Globus, directories: Iterable[tuple[str, str]]) -> None:
-    done: set[tuple[str, str]] = set()
-    for collection, directory in directories:
-        _make(globus, collection, directory, done)
+def make(globus: Globus, collection: str, directory: str, done: set[str]) -> None:
+    """Make a directory and those above it, unless they are there. What is in ``done`` is known to be; it is added to.
 
-
-def _make(globus: Globus, collection: str, directory: str, done: set[tuple[str, str]]) -> None:
-    if (collection, directory) in done or directory in ("", "/", "/~"):
+    :raises DestinationExists: one of them is a file.
+    """
+    if directory in done or directory in ("", "/", "/~"):
         return
-    done.add((collection, directory))
+    done.add(directory)
     entry = one(globus, collection, directory)
     if entry is not None:
         if entry.type == "file":
@@ -182,7 +190,7 @@ def _make(globus: Globus, collection: str, directory: str, done: set[tuple[str, 
                 f"{directory} is a file on collection {collection}; nothing was moved.", show(collection, directory)
             )
         return
-    _make(globus, collection, posixpath.dirname(directory), done)
+    make(globus, collection, posixpath.dirname(directory), done)
     try:
         globus.mkdir(collection, directory)
     except DestinationExists:  # somebody else made it meanwhile

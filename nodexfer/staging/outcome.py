@@ -132,6 +132,15 @@ def _first_lines(text: str, limit: int = 400) -> str:
     return flat if len(flat) <= limit else f"{flat[:limit]}..."
 
 
+def left_out(path: str) -> TransferUnproven:
+    """For what lies at the source, and is not in the list of what was moved."""
+    return TransferUnproven(
+        f"{path} is there and was not moved; nothing was published. Globus leaves out symbolic links in directories: "
+        "name their files as sources of their own.",
+        "nodexfer stage-in --help",
+    )
+
+
 def prove(direction: str, items: Sequence[BatchItem], outs: Sequence[OutItem], files: Sequence[MovedFile]) -> None:
     """See that the service moved every file of a request, and not one more.
 

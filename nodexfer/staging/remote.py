@@ -2,22 +2,29 @@
 
 Every step can be done again: a desk that continues after a dead one finds under which name things are. What is being
 replaced is renamed aside first, so that for two calls' time its name leads nowhere, and is deleted at the end; a death
-in between leaves it whole, as ``<temporary>-old<number>``, and the next desk goes on from there.
+in between leaves it whole, as ``<temporary>-old``, and the next desk goes on from there.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
 import posixpath
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from nodexfer.clock import Deadline
-from nodexfer.errors import DestinationExists, EndpointFailed, NodexferError, ServiceUnreachable, TransferUnproven
+from nodexfer.errors import (
+    DestinationExists,
+    EndpointFailed,
+    NodexferError,
+    ServiceUnreachable,
+    SourceMissing,
+    TransferFailed,
+    TransferUnproven,
+)
 from nodexfer.globus.protocol import Entry, Globus
-from nodexfer.staging.look import many, show, sizes
+from nodexfer.staging.look import make, many, show, sizes
 from nodexfer.staging.request import BatchItem
 
 #: Seconds that the deletion of what was replaced gets; after that Globus goes on with it alone.
@@ -25,7 +32,7 @@ _DELETE_SECONDS = 30.0
 
 
 def prove_sizes(globus: Globus, collection: str, items: Sequence[BatchItem]) -> None:
-    """See that each output that is a file has its size there, before anything gets its final name.
+    """See that each output has its size there, before anything gets its final name.
 
     :raises TransferUnproven: one has not.
     """
@@ -42,16 +49,14 @@ def prove_sizes(globus: Globus, collection: str, items: Sequence[BatchItem]) -> 
 
 def _prove_directory(globus: Globus, collection: str, item: BatchItem) -> None:
     there = sizes(globus, collection, item.temporary)
-    if there is None:
-        return
     here = {
         os.path.relpath(os.path.join(where, name), item.local): os.lstat(os.path.join(where, name)).st_size
         for where, _, names in os.walk(item.local)
         for name in names
     }
-    for path in sorted(here.keys() | there.keys()):
-        if here.get(path) != there.get(path):
-            ours, theirs = here.get(path, "no"), there.get(path, "no")
+    for path in sorted(here.keys() | there.files.keys() if there.whole else there.files.keys()):
+        if here.get(path) != there.files.get(path):
+            ours, theirs = here.get(path, "no"), there.files.get(path, "no")
             raise _unproven(f"{item.remote}/{path} has {ours} bytes here and {theirs} at the collection")
 
 
@@ -70,11 +75,24 @@ class _Rename(NamedTuple):
 def publish(globus: Globus, collection: str, items: Sequence[BatchItem], *, overwrite: bool, merge: bool) -> None:
     """Rename every item from its temporary to its final name; delete what was replaced. May be done again.
 
-    What can not be is found before the first rename.
+    What can not be is found before the first rename. Given up in between: :func:`put_back`.
 
     :raises DestinationExists: something has appeared there meanwhile, or is of another kind.
     :raises TransferUnproven: an item is under neither name.
     """
+    for more in (True, True, False):
+        try:
+            _take(globus, collection, _plan(globus, collection, items, overwrite, merge))
+            break
+        except SourceMissing:
+            # A rename whose answer was lost was done; the client asked again, and found nothing of the old name.
+            if not more:
+                raise
+    if overwrite or merge:
+        _remove_ours(globus, collection, items)
+
+
+def _plan(globus: Globus, collection: str, items: Sequence[BatchItem], overwrite: bool, merge: bool) -> list[_Rename]:
     here = many(globus, collection, [item.temporary for item in items])
     there = many(globus, collection, [item.remote for item in items])
     steps: list[_Rename] = []
@@ -84,69 +102,64 @@ def publish(globus: Globus, collection: str, items: Sequence[BatchItem], *, over
             raise TransferUnproven(f"{item.remote} is neither there nor on its way any more.", "nodexfer status")
         if waiting is not None:
             steps += _steps(globus, collection, item, present, overwrite, merge)
-    _take(globus, collection, steps)
-    if overwrite or merge:
-        _remove_ours(globus, collection, items)
+    return steps
+
+
+def _aside(item: BatchItem) -> str:
+    """Where what ``item`` replaces lies meanwhile: the thing itself, or a directory of what a merge replaces."""
+    return f"{item.temporary}-old"
 
 
 def _remove_ours(globus: Globus, collection: str, items: Sequence[BatchItem]) -> None:
     """What is left under names of this request: what was replaced, by us or an earlier desk; emptied directories."""
-    ours = {posixpath.split(item.temporary.rpartition("-")[0] + "-") for item in items}
-    try:
-        left = [
-            posixpath.join(parent, entry.name)
-            for parent, prefix in ours
-            for entry in globus.ls(collection, parent)
-            if entry.name.startswith(prefix)
-        ]
-    except NodexferError:
-        return
-    remove(globus, collection, left)
+    remove(globus, collection, [name for item in items for name in (item.temporary, _aside(item))])
 
 
 def _steps(
     globus: Globus, collection: str, item: BatchItem, present: Entry | None, overwrite: bool, merge: bool
 ) -> list[_Rename]:
-    asides = (f"{item.temporary}-old{number}" for number in itertools.count())
     if present is not None and present.type == "dir" and item.is_directory and merge:
-        return _merge(globus, collection, item.temporary, item.remote, asides)
+        return _merge(globus, collection, item.temporary, item.remote, _aside(item))
     if present is not None and not overwrite:
         raise DestinationExists(
             f"{item.remote} appeared on collection {collection} while its data were on their way.",
             show(collection, item.remote),
         )
-    return [_Rename(item.temporary, item.remote, None if present is None else next(asides))]
+    return [_Rename(item.temporary, item.remote, None if present is None else _aside(item))]
 
 
-def _merge(globus: Globus, collection: str, source: str, target: str, asides: Iterator[str]) -> list[_Rename]:
+def _merge(globus: Globus, collection: str, source: str, target: str, aside: str) -> list[_Rename]:
     """How what is in ``source`` gets into the directory ``target``.
 
-    A subdirectory that is new moves whole; a file of the same name is replaced. One call a directory at either side.
+    A subdirectory that is new moves whole; a file of the same name is replaced, and lies in ``aside`` meanwhile under
+    the path that it had. One call a directory at either side.
     """
     present = {entry.name: entry for entry in globus.ls(collection, target)}
     steps: list[_Rename] = []
     for entry in globus.ls(collection, source):
-        here, there = posixpath.join(source, entry.name), posixpath.join(target, entry.name)
+        here, there, old = (posixpath.join(top, entry.name) for top in (source, target, aside))
         other = present.get(entry.name)
         if other is None:
             steps.append(_Rename(here, there, None))
         elif entry.type == "dir" and other.type == "dir":
-            steps += _merge(globus, collection, here, there, asides)
+            steps += _merge(globus, collection, here, there, old)
         elif "dir" in (entry.type, other.type):
             raise DestinationExists(
                 f"{there} is a file at one side and a directory at the other.", show(collection, there)
             )
         else:
-            steps.append(_Rename(here, there, next(asides)))
+            steps.append(_Rename(here, there, old))
     return steps
 
 
 def _take(globus: Globus, collection: str, steps: Sequence[_Rename]) -> None:
+    # The directories that we publish into are there.
+    made = {posixpath.dirname(step.new) for step in steps}
     done: list[str] = []
     for step in steps:
         try:
-            _rename(globus, collection, step)
-        except (ServiceUnreachable, EndpointFailed):
+            _rename(globus, collection, step, made)
+        except (ServiceUnreachable, EndpointFailed, SourceMissing):
             raise  # it is tried again
         except NodexferError as error:
             before = f" Published before: {', '.join(done)}." if done else ""
@@ -154,26 +167,45 @@ def _take(globus: Globus, collection: str, steps: Sequence[_Rename]) -> None:
         done.append(step.new)
 
 
-def _rename(globus: Globus, collection: str, step: _Rename) -> None:
-    if step.aside is None:
-        globus.rename(collection, step.old, step.new)
-        return
-    # An earlier desk may have put the first old one aside; what has its name now is to be replaced too.
-    remove(globus, collection, [step.aside])
-    globus.rename(collection, step.new, step.aside)
-    try:
-        globus.rename(collection, step.old, step.new)
-    except NodexferError:
-        _put_back(globus, collection, step)
-        raise
+def _rename(globus: Globus, collection: str, step: _Rename, made: set[str]) -> None:
+    if step.aside is not None:
+        make(globus, collection, posixpath.dirname(step.aside), made)
+        # An earlier desk may have put the first old one aside; what has its name now is to be replaced too.
+        remove(globus, collection, [step.aside])
+        globus.rename(collection, step.new, step.aside)
+    globus.rename(collection, step.old, step.new)
 
 
-def _put_back(globus: Globus, collection: str, step: _Rename) -> None:
-    assert step.aside is not None
+def put_back(globus: Globus, collection: str, items: Sequence[BatchItem], *, merge: bool) -> None:
+    """A publication is given up: what lies aside and was not replaced gets its name again, and the rest goes.
+
+    :raises TransferFailed: the service does not let us; the message says where what was there lies now.
+    """
     try:
-        globus.rename(collection, step.aside, step.new)
-    except NodexferError:  # the service went away: the next try finds what there is
-        pass
+        asides = many(globus, collection, [_aside(item) for item in items])
+        there = many(globus, collection, [item.remote for item in items])
+        for item in items:
+            if asides[_aside(item)] is None:
+                continue
+            if there[item.remote] is None:
+                globus.rename(collection, _aside(item), item.remote)
+            elif merge and item.is_directory:
+                _put_back_below(globus, collection, _aside(item), item.remote)
+    except NodexferError as error:
+        names = ", ".join(f"{item.remote} ({_aside(item)})" for item in items if item.existed)
+        words = f" What was there before may lie under the name in brackets: {names}." if names else ""
+        raise TransferFailed(f"It could not be tidied up either: {error.message}{words}", error.next) from error
+    _remove_ours(globus, collection, items)
+
+
+def _put_back_below(globus: Globus, collection: str, aside: str, target: str) -> None:
+    present = {entry.name for entry in globus.ls(collection, target)}
+    for entry in globus.ls(collection, aside):
+        old, name = posixpath.join(aside, entry.name), posixpath.join(target, entry.name)
+        if entry.type == "dir":  # there on both sides: only files are put aside one by one
+            _put_back_below(globus, collection, old, name)
+        elif entry.name not in present:
+            globus.rename(collection, old, name)
 
 
 def remove(globus: Globus, collection: str, paths: Sequence[str]) -> None:

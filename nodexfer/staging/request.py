@@ -77,7 +77,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     client: str = ""
     #: Seconds to wait for a free endpoint of the pool; None = until the deadline.
     wait_endpoint: float | None = None
-    #: Of the outputs as they were gathered (:func:`nodexfer.staging.exchange.fingerprint`, roots sorted).
+    #: Of the outputs as they were gathered (:func:`nodexfer.staging.exchange.fingerprint`).
     fingerprint: str = ""
     #: Paths of this node that exist for this request alone and may be removed once its owner is dead.
     litter: tuple[str, ...] = ()
@@ -103,7 +103,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     """What a new desk needs to go on: with no ``task``, the same submission id is submitted again, which never gives a
     second task. Requests with the same ``submission_id`` are one task.
 
-    ``publishing``: the task is proven, and outputs are being renamed to their final names.
+    ``publishing``: this request is proven, and its outputs are being renamed to their final names.
     """
 
     format: int = FORMAT

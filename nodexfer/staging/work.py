@@ -25,6 +25,8 @@ from nodexfer.staging.request import BatchItem, Progress
 
 #: Seconds between two looks at the spool when no bell rings.
 _SCAN_SECONDS = 0.5
+#: Seconds between two looks for what nobody asks for any more.
+_SWEEP_SECONDS = 60.0
 #: A request that failed together with others is tried again, in ever smaller company, so many times.
 _ATTEMPTS = 10
 
@@ -47,7 +49,7 @@ class Work:
         self._follower = Follower(globus, calls, self._intake, self._ending, self._again, say)
         self._serving: Serving | None = None
         self._ready = False
-        self._next_scan = 0.0
+        self._next_scan = self._next_sweep = 0.0
         self._busy = 0
         self._spare_ids: list[str] = []
         self._asking_for_id = False
@@ -58,14 +60,12 @@ class Work:
         """The endpoint is ready. What moved under another lease starts anew: its tasks have been fenced off."""
         if self._serving is not None and serving.lease != self._serving.lease:
             for move in list(self._follower.moves):
-                self._follower.drop(move)
+                self._follower.abandon(move)
                 for case in move.cases.values():
                     self._again(case)
         self._serving, self._ready = serving, True
         self._follower.serve(serving)
-        self._next_scan = 0.0
-        strangers = exchange.strangers(serving.exchanges.values(), self._intake.known())
-        self._calls.start(lambda: exchange.clear(strangers), lambda _: None)
+        self._next_scan = self._next_sweep = 0.0
 
     def pause(self) -> None:
         """The endpoint is away. Nothing new is submitted; what moves goes on by itself when it is back."""
@@ -92,9 +92,19 @@ class Work:
         if self._serving is not None:
             self._take_up()
             wait = min(wait, self._submit(now), self._follower.step(now))
+            self._sweep(self._serving, now)
         self._calls.drain()
         self._tell_busy()
         return max(wait, 0.0)
+
+    def _sweep(self, serving: Serving, now: float) -> None:
+        """Remove what commands left in the exchanges that were killed after their answer."""
+        if now < self._next_sweep:
+            return
+        self._next_sweep = now + _SWEEP_SECONDS
+        strangers = exchange.strangers(serving.exchanges.values(), self._intake.known())
+        if strangers:
+            self._calls.start(lambda: exchange.clear(strangers), lambda _: None)
 
     def _tell_busy(self) -> None:
         if len(self._intake.cases) != self._busy:
@@ -158,7 +168,9 @@ class Work:
         for case in begun:
             saved = case.saved
             assert saved is not None
-            if (saved.endpoint, saved.lease) != (serving.endpoint, serving.lease):
+            of_this_lease = (saved.endpoint, saved.lease) == (serving.endpoint, serving.lease)
+            # What has arrived and is getting its names needs no endpoint any more.
+            if not (of_this_lease or saved.publishing):
                 if saved.task is not None:
                     case.tasks.append(saved.task)
                 self._again(case)
@@ -166,7 +178,7 @@ class Work:
             move = self._follower.find(saved.submission_id)
             if move is None:
                 move = Move(case.key, saved.submission_id, saved.label, saved.deadline, serving)
-                move.task, move.publishing = saved.task, saved.publishing
+                move.task, move.endpoint, move.lease = saved.task, saved.endpoint, saved.lease
                 self._follower.add(move)
             case.items, case.saved = list(saved.items), None
             self._join(case, move)

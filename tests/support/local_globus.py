@@ -73,6 +73,10 @@ class LocalGlobus:
         self.drop_moved: set[str] = set()
         self.truncate: set[str] = set()
         self.skipped = 0
+        #: Tasks that task_list does not name (yet, or any more).
+        self.unlisted: set[str] = set()
+        #: Renames that are done and whose answer is lost: the client's own retry then finds nothing to rename.
+        self.lost_renames: set[str] = set()
         #: method -> errors to raise, first first.
         self.errors: dict[str, list[NodexferError]] = {}
         self.calls: list[str] = []
@@ -135,6 +139,9 @@ class LocalGlobus:
             os.rename(self.path(collection, old), self.path(collection, new))
         except FileNotFoundError as error:
             raise SourceMissing(f"{old} does not exist.") from error
+        if old in self.lost_renames:
+            self.lost_renames.remove(old)
+            raise SourceMissing(f"{old} does not exist.")
 
     def submission_id(self) -> str:
         self._called("submission_id")
@@ -171,7 +178,7 @@ class LocalGlobus:
             for name in ids:
                 if self.jobs[name].document.status == "ACTIVE" and not self.held:
                     self._move(self.jobs[name])
-            return {name: self.jobs[name].document for name in ids}
+            return {name: self.jobs[name].document for name in ids if name not in self.unlisted}
 
     def unfinished_tasks(self, endpoint: str) -> Sequence[Task]:
         self._called("unfinished_tasks")
@@ -182,7 +189,7 @@ class LocalGlobus:
         with self._lock:
             self._called("cancel")
             job = self.jobs[task]
-            if job.document.status == "ACTIVE":
+            if job.document.status in ("ACTIVE", "INACTIVE"):
                 job.change(status="FAILED", fatal_code="CANCELED", fatal_description="cancelled", nice_status=None)
 
     def events(self, task: str, limit: int = 20) -> Sequence[Event]:
@@ -224,6 +231,8 @@ class LocalGlobus:
             os.makedirs(os.path.normpath(f"{target}/{below}"), exist_ok=True)
             for name in names:
                 path = os.path.normpath(f"{below}/{name}")
+                if os.path.islink(f"{source}/{path}"):  # recursive_symlinks is "ignore" unless told
+                    continue
                 self._copy(
                     job, f"{source}/{path}", f"{target}/{path}", f"{item.source}/{path}", f"{item.destination}/{path}"
                 )
@@ -244,9 +253,9 @@ class LocalGlobus:
 
 def _entry(name: str, path: str) -> Entry:
     kind: Literal["file", "dir", "link", "other"]
-    if os.path.islink(path):
-        kind = "link"
-    elif os.path.isdir(path):
+    if os.path.islink(path) and not os.path.exists(path):
+        return Entry(name, "link", 0)
+    if os.path.isdir(path):
         kind = "dir"
     else:
         kind = "file" if os.path.isfile(path) else "other"

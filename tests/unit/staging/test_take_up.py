@@ -297,7 +297,7 @@ def test_publishing_is_finished_by_the_next_desk(place: Place) -> None:
     globus = place.globus
     items = [BatchItem(n, False, "", f"/out{n}", 1, f"/.nodexfer-r-{n}", n == 1) for n in range(3)]
     (place.site / "out0").write_text("0")
-    (place.site / ".nodexfer-r-1-old0").write_text("old")
+    (place.site / ".nodexfer-r-1-old").write_text("old")
     (place.site / ".nodexfer-r-1").write_text("1")
     (place.site / ".nodexfer-r-2").write_text("2")
     remote.publish(globus, SITE, items, overwrite=True, merge=False)
@@ -346,7 +346,8 @@ def test_an_old_output_comes_back_when_its_replacement_can_not_take_its_name(pla
     item = BatchItem(0, False, "", "/out", 3, "/.nodexfer-r-0", True)
     with pytest.raises(TransferFailed):
         remote.publish(Refusing({SITE: str(place.site)}), SITE, [item], overwrite=True, merge=False)
-    assert (place.site / "out").read_text() == "old"
+    remote.put_back(place.globus, SITE, [item], merge=False)
+    assert {path.name: path.read_text() for path in place.site.iterdir()} == {"out": "old"}
 
 
 def test_the_fence_ends_tasks_of_earlier_leases_and_leaves_our_own(place: Place) -> None:

@@ -1,0 +1,279 @@
+"""What is not proven is not published, and what was there before is never lost: the desk in doubtful moments."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nodexfer.errors import (
+    DeadlinePassed,
+    NodexferError,
+    ServiceUnreachable,
+    TokenExpired,
+    TransferFailed,
+    TransferUnproven,
+)
+from nodexfer.globus.protocol import Submission
+from nodexfer.staging import exchange, follow, intents, remote, spool, work
+from nodexfer.staging.request import BatchItem
+from nodexfer.staging.send import send
+from tests.support.place import SITE, Place
+from tests.support.waiting import eventually
+from tests.unit.staging.test_take_up import request_of, stage_in, stage_out
+
+
+@pytest.mark.parametrize("fault", ["short", "written to"])
+def test_each_request_of_a_shared_task_is_proven(place: Place, fault: str) -> None:
+    """Not only the first of them."""
+    for name in "abc":
+        (place.node / name).write_text(f"data of {name}")
+    if fault == "short":
+        place.globus.truncate.add("0")
+    place.globus.held = True
+    with place.desk(serve=False) as inbox:
+        waiting = [stage_out(place, name, f"site:/{name}") for name in "abc"]
+        eventually(lambda: place.globus.calls.count("stat") >= 3)
+        place.serve(inbox)
+        eventually(lambda: len(place.globus.jobs) == 1)
+        if fault != "short":
+            for name in "abc":
+                (place.node / name).write_text("longer than it was before")
+        place.globus.held = False
+        for one in waiting:
+            with pytest.raises(TransferUnproven):
+                one.result()
+    assert list(place.site.iterdir()) == []
+    assert place.leftovers() == []
+
+
+def test_a_batch_says_publishing_only_when_it_is_proven(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a desk that dies while it proves would leave its heir nothing to prove."""
+    (place.node / "a").write_text("a")
+    said: list[bool] = []
+    prove, publish = remote.prove_sizes, remote.publish
+
+    def look(function: Any) -> Any:
+        def call(*arguments: Any, **named: Any) -> None:
+            batch = spool.batch(request_of(place))
+            assert batch is not None
+            said.append(batch.publishing)
+            function(*arguments, **named)
+
+        return call
+
+    monkeypatch.setattr(remote, "prove_sizes", look(prove))
+    monkeypatch.setattr(remote, "publish", look(publish))
+    with place.desk():
+        stage_out(place).result()
+    assert said == [False, True]
+
+
+def test_a_task_that_needs_somebody_is_cancelled(place: Place) -> None:
+    """INACTIVE is not the end: whoever mends its cause would have it go on."""
+    (place.site / "a").write_text("a")
+    place.globus.held = True
+    with place.desk():
+        waiting = stage_in(place)
+        eventually(lambda: place.globus.jobs)
+        (job,) = place.globus.jobs.values()
+        job.change(status="INACTIVE", nice_status="PAUSED_BY_ADMIN")
+        with pytest.raises(TransferFailed, match="INACTIVE"):
+            waiting.result()
+    assert job.document.status == "FAILED"
+    assert place.leftovers() == []
+
+
+def test_a_cancellation_that_was_not_heard_is_repeated(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow, "_CANCEL_AGAIN_SECONDS", 0.1)
+    (place.site / "a").write_text("a")
+    place.globus.held = True
+    place.globus.errors["cancel"] = [ServiceUnreachable("down", "")]
+    with place.desk(), pytest.raises(DeadlinePassed):
+        stage_in(place, seconds=0.3).result()
+    assert [job.document.status for job in place.globus.jobs.values()] == ["FAILED"]
+    assert place.leftovers() == []
+
+
+def test_a_task_that_the_service_does_not_list_ends_with_its_request(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follow, "_CANCEL_SECONDS", 0.2)
+    (place.site / "a").write_text("a")
+    place.globus.held = True
+    with place.desk():
+        waiting = stage_in(place, seconds=0.5)
+        eventually(lambda: place.globus.jobs)
+        place.globus.unlisted |= set(place.globus.jobs)
+        with pytest.raises(DeadlinePassed):
+            waiting.result()
+        eventually(lambda: place.said[-1] == {"busy": 0})
+    assert place.leftovers() == []
+
+
+def test_a_poll_that_is_refused_ends_the_tasks_and_not_only_the_requests(place: Place) -> None:
+    (place.site / "a").write_text("a")
+    place.globus.held = True
+    with place.desk():
+        waiting = stage_in(place)
+        eventually(lambda: place.globus.jobs)
+        place.globus.errors["tasks"] = [TokenExpired("no", "")]
+        with pytest.raises(TokenExpired):
+            waiting.result()
+    assert [job.document.status for job in place.globus.jobs.values()] == ["FAILED"]
+
+
+def test_a_task_that_is_accepted_after_its_lease_was_lost_is_cancelled(place: Place) -> None:
+    (place.site / "a").write_text("a")
+    go_on, real = threading.Event(), place.globus.submit
+    submitted: list[str] = []
+
+    def submit(submission: Submission) -> str:
+        if not submitted:
+            submitted.append("")
+            assert go_on.wait(10)
+            submitted[0] = real(submission)
+            return submitted[0]
+        return real(submission)
+
+    place.globus.submit = submit  # type: ignore[method-assign]
+    place.globus.held = True
+    with place.desk() as inbox:
+        waiting = stage_in(place)
+        eventually(lambda: submitted)
+        place.serve(inbox, lease=2)
+        eventually(lambda: place.globus.jobs)  # under the new lease
+        go_on.set()
+        eventually(lambda: len(place.globus.jobs) == 2)
+        eventually(lambda: place.globus.jobs[submitted[0]].document.status == "FAILED")
+        assert (batch := spool.batch(request_of(place))) is not None
+        assert batch.lease == 2
+        place.globus.held = False
+        assert waiting.result().lease == 2
+
+
+def test_a_rename_whose_answer_was_lost_was_done(place: Place) -> None:
+    """The client asks again by itself, and is told that there is nothing of the old name."""
+    for top, text in ((place.site, "old"), (place.node, "new")):
+        (top / "a").write_text(text)
+
+    class Losing(set[str]):
+        def __contains__(self, name: object) -> bool:
+            return True
+
+        def remove(self, name: str) -> None:
+            place.globus.lost_renames = set()
+
+    for lost in (Losing(), {"/a"}):
+        place.globus.lost_renames = lost
+        with place.desk():
+            stage_out(place, "a", "site:/a", overwrite=True).result()
+        assert (place.site / "a").read_text() == "new"
+        assert place.leftovers() == []
+        (place.site / "a").write_text("old")
+
+
+@pytest.mark.parametrize("kind", ["file", "directory", "merge"])
+def test_what_was_there_comes_back_when_the_service_goes_away_in_between(
+    place: Place, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Between the two renames of a replacement, and until the deadline."""
+    for top, text in ((place.site, "old"), (place.node, "new")):
+        (top / "out/deep").mkdir(parents=True)
+        (top / "out/deep/a").write_text(text)
+    source, dest = ("out/deep/a", "site:/out/deep/a") if kind == "file" else ("out", "site:/out")
+    real, away = place.globus.rename, threading.Event()
+
+    def rename(collection: str, old: str, new: str) -> None:
+        if away.is_set():
+            raise ServiceUnreachable("down", "")
+        real(collection, old, new)
+        if "-old" in new:
+            away.set()
+
+    place.globus.rename = rename  # type: ignore[method-assign]
+    monkeypatch.setattr("nodexfer.staging.ending.PAUSE_SECONDS", 0.1)
+    sends = intents.exact_sends([(source, dest)], place.config, base=str(place.node))
+    flags = {"merge": True} if kind == "merge" else {"overwrite": True}
+    outcome: list[NodexferError] = []
+
+    def move() -> None:
+        with pytest.raises(NodexferError) as caught:
+            send(place.client(seconds=1.0), sends, **flags)
+        outcome.append(caught.value)
+
+    thread = threading.Thread(target=move)
+    with place.desk():
+        thread.start()
+        eventually(away.is_set)
+        directory = request_of(place)
+        spool.cancel(directory)
+        away.clear()
+        place.globus.rename = real  # type: ignore[method-assign]
+        thread.join()
+        eventually(lambda: place.said[-1] == {"busy": 0})
+        assert {path.read_text() for path in place.site.rglob("*") if path.is_file()} <= {"old", "new"}
+        assert (place.site / "out/deep/a").exists()
+    assert [path for path in place.leftovers() if "/spool/" not in path] == []
+
+
+def test_what_an_undone_publication_put_aside_is_put_back(place: Place) -> None:
+    site = place.site
+    (site / "set").mkdir()
+    for path, text in {
+        ".nodexfer-r-0-old": "old file",
+        ".nodexfer-r-0": "new file",
+        ".nodexfer-r-1-old/sub/y": "old y",
+        ".nodexfer-r-1-old/x": "old x",
+        ".nodexfer-r-1/x": "new x",
+        "set/sub/y": "new y",
+        "set/kept": "kept",
+    }.items():
+        (site / path).parent.mkdir(parents=True, exist_ok=True)
+        (site / path).write_text(text)
+    items = [
+        BatchItem(0, False, "", "/out", 3, "/.nodexfer-r-0", True),
+        BatchItem(1, True, "", "/set", 3, "/.nodexfer-r-1", True),
+    ]
+    remote.put_back(place.globus, SITE, items, merge=True)
+    found = {str(path.relative_to(site)): path.read_text() for path in site.rglob("*") if path.is_file()}
+    assert {"out": "old file", "set/x": "old x", "set/sub/y": "new y", "set/kept": "kept"}.items() <= found.items()
+
+
+def test_a_link_in_a_source_directory_is_named_and_not_left_out_in_silence(place: Place) -> None:
+    (place.site / "set/deep").mkdir(parents=True)
+    (place.site / "set/a").write_text("a")
+    (place.site / "set/deep/link").symlink_to("../a")
+    with place.desk(), pytest.raises(TransferUnproven, match="/set/deep/link"):
+        stage_in(place, "site:/set", "set").result()
+    assert not (place.node / "set").exists()
+    assert place.leftovers() == []
+
+
+def test_a_fingerprint_does_not_depend_on_how_the_directories_are_sorted(tmp_path: Path) -> None:
+    """``/tmp`` sorts before ``/tmp-b``, and ``/tmp/x`` after ``/tmp-b/x``."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).write_text(name)
+    one, two = str(tmp_path / "one"), str(tmp_path / "two")
+    assert exchange.fingerprint([one, two]) == exchange.fingerprint([two, one])
+    before = exchange.fingerprint([one, two])
+    (tmp_path / "two/two").write_text("changed")
+    assert exchange.fingerprint([one, two]) != before
+
+
+def test_what_a_killed_command_left_in_the_exchange_goes_while_others_work(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its request was answered, its job ended: the endpoint may stay for hours."""
+    monkeypatch.setattr(work, "_SWEEP_SECONDS", 0.1)
+    with place.desk():
+        (top,) = place.exchanges(1).values()
+        left, others = f"{top}/{spool.new_id()}", f"{top}/jobs"
+        os.makedirs(f"{left}/0")
+        os.makedirs(others)
+        eventually(lambda: not os.path.exists(left))
+        assert os.path.isdir(others)
