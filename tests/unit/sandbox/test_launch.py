@@ -14,7 +14,7 @@ import pytest
 from nodexfer import procs
 from nodexfer.errors import SecretExposed, ServiceRefused, ServiceUnreachable
 from nodexfer.identity import ProcessId
-from nodexfer.sandbox.launch import Sandbox
+from nodexfer.sandbox.launch import Sandbox, is_running
 from nodexfer.sandbox.layout import Layout
 from tests.support.sandbox import QUICK, Box, running_gcp, transfer_client
 from tests.support.waiting import eventually
@@ -36,7 +36,8 @@ def start(tmp_path: Path, name: str = "box") -> Sandbox:
 def kill(box: Sandbox) -> None:
     running = ProcessId.of(int(box._pid))
     assert procs.signal(running, signal.SIGKILL)
-    eventually(lambda: not running.alive)
+    # Its first thread may be dead while others still are, and with them its lock is held.
+    eventually(lambda: not running.alive and not is_running(Layout(box.directory)))
 
 
 def test_a_killed_server_takes_up_where_it_was(tmp_path: Path, site: Path) -> None:

@@ -94,3 +94,16 @@ def test_the_end_is_on_disk_before_anybody_sees_it(store: Store, monkeypatch: py
     journal.finish("FAILED")
     assert journal.task.over
     assert store.load("task", Task)["t"].status == "FAILED"
+
+
+def test_the_same_error_is_said_anew_only_now_and_then(store: Store) -> None:
+    """A task is tried again every second: its event log must not drown in that."""
+    faults = Faults(store)
+    journal = Journal(task(), [], store, faults)
+    for details in ("one", "one", "other", "one"):
+        journal.error("FILE_NOT_FOUND", details)
+    assert [event.details for event in journal.task.events] == ["one", "other"]
+    assert journal.task.faults == 2
+    faults.switch({"event_seconds": 0})
+    journal.error("FILE_NOT_FOUND", "one")
+    assert journal.task.faults == 3

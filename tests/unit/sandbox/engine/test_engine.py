@@ -152,3 +152,24 @@ def test_a_closed_engine_takes_nothing(engine: Engine, store: Store) -> None:
     with pytest.raises(Closed):
         engine.submit(task("one"))
     assert store.load("task", Task) == {}
+
+
+def test_of_two_submissions_with_one_id_there_is_one_task(engine: Engine) -> None:
+    first, second = task("one"), task("two")
+    second.submission_id = first.submission_id
+    assert engine.submit(first) is first
+    assert engine.submit(second) is first
+    assert engine.find("two") is None
+
+
+def test_deadlines_that_nobody_gave_move_on(engine: Engine, tmp_path: Path) -> None:
+    """A queued task's by a day once it has passed, a moving one's to three days from its last file."""
+    (tmp_path / "a" / "f").write_text("here")
+    engine._faults.switch({"active_tasks": 0})
+    waiting = task("one")
+    waiting.deadline, waiting.deadline_given = time.time() + 0.05, False
+    engine.submit(waiting)
+    eventually(lambda: waiting.deadline > time.time() + 23 * 3600)
+    assert waiting.nice == "Queued"
+    engine._faults.switch({"active_tasks": 3})
+    assert over(engine, "one").deadline > time.time() + 71 * 3600

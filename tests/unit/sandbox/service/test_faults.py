@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from globus_sdk import TransferAPIError
 
+from nodexfer import procs
 from nodexfer.errors import ServiceRefused
 from tests.support.sandbox import Gcp
 from tests.support.waiting import eventually
@@ -135,6 +136,20 @@ def test_a_task_resumes_from_the_last_confirmed_byte(tasks: Tasks, make_gcp: Cal
     assert (gcp.root / "f").read_bytes() == data
     assert document["bytes_transferred"] == len(data)
     assert {"STARTED", "GC_NOT_CONNECTED", "PROGRESS", "SUCCEEDED"} <= set(tasks.codes(task))
+
+
+def test_who_is_disconnected_is_kept_out(tasks: Tasks, make_gcp: Callable[[], Gcp]) -> None:
+    """It tries again every tenth of a second here, and is not let in: no visit begins."""
+    gcp = make_gcp()
+    cut = tasks.box.sandbox.fault("disconnect", endpoint=gcp.name)
+    assert refused(tasks, gcp)
+    visits = len(tasks.box.sandbox.status()["gcp"]["history"])
+    log = procs.run([tasks.box.sandbox.gcp, "-status", "-dir", str(gcp.config_dir)], timeout=10.0)
+    assert "connected\n" not in log.out.replace("disconnected", "")
+    found = tasks.box.sandbox.status()["gcp"]
+    assert (found["live"], len(found["history"])) == (0, visits)
+    tasks.box.sandbox.clear(cut)
+    eventually(lambda: not refused(tasks, gcp))
 
 
 def test_a_killed_gcp_leaves_the_task_active(tasks: Tasks, make_gcp: Callable[[], Gcp]) -> None:

@@ -56,6 +56,8 @@ def test_the_first_filter_rule_that_matches_decides(tasks: Tasks) -> None:
     data.add_filter_rule("keep*", method="include", type="file")
     data.add_filter_rule("*.txt", method="exclude", type="file")
     data.add_filter_rule("skipped", method="exclude", type="dir")
+    data.add_filter_rule("x.dat", method="exclude", type="dir")
+    data.add_filter_rule("d", method="exclude", type="file")
     tasks.over(tasks.client.submit_transfer(data)["task_id"])
     found = {str(path.relative_to(tasks.box.other)) for path in tasks.box.other.rglob("*") if path.is_file()}
     assert found == {"t/keep.txt", "t/x.dat", "t/d/keep.txt"}
@@ -106,6 +108,32 @@ def test_what_the_source_does_not_have_is_deleted_when_asked(tasks: Tasks) -> No
     write(tasks.box.other, "t/extra/file", "old")
     tasks.over(tasks.submit(("/t", "/t"), recursive=True, delete_destination_extra=True))
     assert os.listdir(tasks.box.other / "t") == ["a"]
+
+
+def test_what_the_source_does_not_have_stays_unless_asked(tasks: Tasks) -> None:
+    write(tasks.box.site, "t/a", "new")
+    write(tasks.box.other, "t/extra", "old")
+    tasks.over(tasks.submit(("/t", "/t"), recursive=True))
+    assert sorted(os.listdir(tasks.box.other / "t")) == ["a", "extra"]
+
+
+def test_nothing_is_deleted_where_errors_were_skipped(tasks: Tasks) -> None:
+    """The source was not seen whole: what looks extra may be a copy of what could not be read."""
+    write(tasks.box.site, "t/a", "new")
+    write(tasks.box.site, "t/sub/kept", "can not be listed")
+    write(tasks.box.other, "t/sub/kept", "the only copy that can be read")
+    tasks.box.sandbox.fault("fail_path", endpoint="site", path="/t/sub", code="PERMISSION_DENIED")
+    task = tasks.submit(("/t", "/t"), recursive=True, skip_source_errors=True, delete_destination_extra=True)
+    tasks.over(task)
+    assert (tasks.box.other / "t" / "sub" / "kept").exists()
+    assert "DELETE_DESTINATION_EXTRA_SKIPPED" in tasks.codes(task)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_the_source_s_time_is_kept_when_asked(tasks: Tasks, keep: bool) -> None:
+    write(tasks.box.site, "f", "x", 1000.0)
+    tasks.over(tasks.submit(("/f", "/f"), preserve_timestamp=keep))
+    assert ((tasks.box.other / "f").stat().st_mtime == 1000.0) is keep
 
 
 def test_a_checksum_that_was_given_is_compared(tasks: Tasks) -> None:
