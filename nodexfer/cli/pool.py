@@ -19,6 +19,19 @@ _POOL = click.option("--pool", "pool_name", metavar="NAME", help="Another pool t
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print data for programs.")
 
 
+def _names(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """The endpoints of the pool, for a shell to complete. A shell gets no errors."""
+    from nodexfer.errors import NodexferError
+    from nodexfer.pool import entries
+
+    try:
+        config = load(pool=ctx.params.get("pool_name"))
+        found = entries.read_pool(config.home_paths, config.pool)
+    except NodexferError:
+        return []
+    return [entry.name for entry in found if entry.name.startswith(incomplete)]
+
+
 @click.group(epilog=example("nodexfer pool create --count 2 --prefix mynode", "nodexfer pool list"))
 def pool() -> None:
     """Create, list and remove the endpoints that the nodes share.
@@ -87,7 +100,7 @@ def _row(one: dict[str, Any]) -> Sequence[object]:
 
 
 @pool.command(epilog=example("nodexfer pool show mynode-1"))
-@click.argument("name")
+@click.argument("name", shell_complete=_names)
 @_POOL
 @_JSON
 def show(name: str, pool_name: str | None, as_json: bool) -> None:
@@ -114,7 +127,7 @@ def _words(value: object) -> object:
 
 
 @pool.command(epilog=example("nodexfer pool remove mynode-1"))
-@click.argument("name")
+@click.argument("name", shell_complete=_names)
 @click.option("--forget", is_flag=True, help="Only here: leave the endpoint at Globus as it is.")
 @_POOL
 @_JSON

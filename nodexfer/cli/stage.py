@@ -45,6 +45,7 @@ def options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 _MANIFEST = click.option(
     "--manifest",
+    type=click.Path(),
     metavar="FILE",
     help="Read pairs from FILE (- is stdin): JSON lines with source and destination, or two columns with a TAB.",
 )
@@ -57,7 +58,7 @@ _MANIFEST = click.option(
         "nodexfer stage-in --manifest inputs.tsv",
     ),
 )
-@click.argument("paths", nargs=-1, metavar="SRC... DEST")
+@click.argument("paths", nargs=-1, type=click.Path(), metavar="SRC... DEST")  # completed as files
 @_MANIFEST
 @options
 def stage_in(paths: tuple[str, ...], manifest: str | None, as_json: bool, **settings: Any) -> int:
@@ -87,7 +88,7 @@ def stage_in(paths: tuple[str, ...], manifest: str | None, as_json: bool, **sett
         "nodexfer stage-out result.h5 site:/results/run7.h5", "nodexfer stage-out --merge figures site:/out/"
     ),
 )
-@click.argument("paths", nargs=-1, metavar="SRC... DEST")
+@click.argument("paths", nargs=-1, type=click.Path(), metavar="SRC... DEST")  # completed as files
 @_MANIFEST
 @options
 def stage_out(paths: tuple[str, ...], manifest: str | None, as_json: bool, **settings: Any) -> int:

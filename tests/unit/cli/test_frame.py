@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -196,3 +197,34 @@ def test_the_help_to_type_is_that_of_the_command_that_was_typed(typed: str) -> N
     done = subprocess.run([sys.executable, "-c", code, typed, *rest], capture_output=True, text=True, check=False)
     assert done.returncode == 13
     assert done.stderr.endswith(f"Next: nodexfer {typed} --help\n")
+
+
+@pytest.mark.parametrize("typed", [["stage-in", "si"], ["stage-out", "re"], ["stage-in", "--manifest", "in"]])
+def test_paths_are_completed_as_files(typed: list[str]) -> None:
+    assert completed(typed) == "file,\n" or completed(typed) == f"file,{typed[-1]}\n"
+
+
+def test_names_are_completed_from_the_pool(home: str) -> None:
+    assert completed(["pool", "show", ""]) == "\n", "without a pool there is no name, and no error"
+    for name in ("mynode-1", "mynode-2", "other-1"):
+        os.makedirs(f"{home}/.nodexfer/pool/default/{name}", mode=0o700)
+    assert completed(["pool", "show", "my"]) == "plain,mynode-1\nplain,mynode-2\n"
+
+
+@pytest.fixture
+def home() -> str:
+    return os.environ["HOME"]
+
+
+def completed(typed: list[str]) -> str:
+    environ = {
+        **os.environ,
+        "COMP_WORDS": " ".join(["nodexfer", *typed]),
+        "COMP_CWORD": str(len(typed)),
+        "_NODEXFER_COMPLETE": "bash_complete",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "nodexfer"], env=environ, capture_output=True, text=True, check=True, timeout=20
+    )
+    assert done.stderr == ""
+    return done.stdout
