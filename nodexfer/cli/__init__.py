@@ -95,7 +95,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
     cls=Table,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
     epilog='\b\nCompletion, in ~/.bashrc:\n  eval "$(nodexfer completion bash)"\n\n'
-    + example("nodexfer run --in site:/data/x.h5 --out y.h5=site:/results/y.h5 -- ./program"),
+    + example("nodexfer run --in site:/data/x.h5 --out y.h5=site:/out/y.h5 -- ./program"),
 )
 @click.option("--debug", is_flag=True, help="Show the traceback of an error. Also: NODEXFER_DEBUG=1.")
 @click.option(

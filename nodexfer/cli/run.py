@@ -29,7 +29,7 @@ _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, sign
 
 @click.command(
     context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False},
-    epilog=example("nodexfer run --in site:/data/x.h5 --out y.h5=site:/results/y.h5 -- ./program x.h5"),
+    epilog=example("nodexfer run --in site:/data/x.h5 --out y.h5=site:/out/y.h5 -- ./program"),
 )
 @click.option("--in", "ins", multiple=True, metavar="SRC[=DEST]", help="Bring SRC; as DEST, else under its own name.")
 @click.option("--out", "outs", multiple=True, metavar="SRC=DEST", help="Send SRC to DEST when the program has ended.")

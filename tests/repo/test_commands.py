@@ -54,7 +54,7 @@ def test_every_help_ends_with_an_example(words: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("words", ALL, ids=" ".join)
 def test_every_help_fits_a_terminal(words: tuple[str, ...]) -> None:
-    long = [line for line in shown(words).splitlines() if len(line) > 100]
+    long = [line for line in shown(words).splitlines() if len(line) > 80]
     assert long == []
 
 
