@@ -26,7 +26,7 @@ from nodexfer.identity import ProcessId
 from nodexfer.sandbox.layout import Layout
 
 #: Services whose address is turned to the sandbox: none of a user's scripts may reach the real one by mistake.
-SERVICES = ("TRANSFER", "AUTH", "GROUPS", "SEARCH", "TIMER", "FLOWS")
+SERVICES = ("TRANSFER", "AUTH", "GROUPS", "SEARCH", "TIMER", "FLOWS", "COMPUTE")
 #: The server has so long to start and to stop, in seconds.
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
