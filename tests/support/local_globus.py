@@ -255,8 +255,5 @@ def _entry(name: str, path: str) -> Entry:
     kind: Literal["file", "dir", "link", "other"]
     if os.path.islink(path) and not os.path.exists(path):
         return Entry(name, "link", 0)
-    if os.path.isdir(path):
-        kind = "dir"
-    else:
-        kind = "file" if os.path.isfile(path) else "other"
+    kind = "dir" if os.path.isdir(path) else "file" if os.path.isfile(path) else "other"
     return Entry(name, kind, os.stat(path).st_size)
