@@ -32,7 +32,9 @@ def transfer_error(status: int, code: str, message: str, what: str, next: str = 
     said = f"While {what}, Globus Transfer said {code} (HTTP {status}): {_one_line(message)}"
     if "GCDisconnected" in code:
         return EndpointFailed(f"The endpoint is not connected to Globus ({said}).")
-    if status in (429, 500, 503, 504) and "External" not in code:
+    # A gateway's own page has no code of Transfer: the SDK then says "Error", or none.
+    is_gateway = status >= 500 and code in ("Error", "None", "")
+    if is_gateway or (status in (429, 500, 503, 504) and "External" not in code):
         return ServiceUnreachable(f"Globus Transfer is too busy or down ({said}).", "nodexfer status")
     if status == 401:
         return TokenExpired(f"The token is no longer accepted ({said}).", SET_CLIENT)
