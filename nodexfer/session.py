@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from nodexfer import procs, scheduler
 from nodexfer.clock import Deadline
 from nodexfer.config import Config, load
-from nodexfer.errors import EndpointFailed, HoldUnknown, NodexferError
+from nodexfer.errors import EndpointFailed, HoldUnknown, NodexferError, UrlMalformed
 from nodexfer.node import endpoint as endpoints
 from nodexfer.node import failure
 from nodexfer.node import hold as holds
@@ -162,16 +162,19 @@ def _release(config: Config, name: str) -> None:
 
 
 def stage_in(
-    sources: Sources, dest: str | os.PathLike[str], *, config: Config | None = None, **options: Any
+    sources: Sources, dest: str | os.PathLike[str] | None = None, *, config: Config | None = None, **options: Any
 ) -> Receipt:
     """Bring sources to this node, and hold it only for that: see :meth:`Node.stage_in`, whose ``options`` it takes.
 
-    A relative ``dest`` is below the working directory.
+    Relative destinations are below the working directory; only a mapping has them itself.
     """
-    from nodexfer.staging.intents import absolute
+    from nodexfer.staging.intents import absolute, absolute_path
 
+    if dest is None and not isinstance(sources, Mapping):
+        raise UrlMalformed("A destination is wanted: a path on this node.", "nodexfer stage-in --help")
     with hold(config=config) as node:
-        return node.stage_in(absolute(sources, values=True), os.path.abspath(dest) + _slash(dest), **options)
+        where = None if dest is None else absolute_path(dest)
+        return node.stage_in(absolute(sources, values=True), where, **options)
 
 
 def stage_out(sources: Sources, dest: str | None = None, *, config: Config | None = None, **options: Any) -> Receipt:
@@ -183,7 +186,3 @@ def stage_out(sources: Sources, dest: str | None = None, *, config: Config | Non
 
     with hold(config=config) as node:
         return node.stage_out(absolute(sources, values=False), dest, **options)
-
-
-def _slash(path: str | os.PathLike[str]) -> str:
-    return "/" if os.fspath(path).endswith("/") else ""

@@ -68,12 +68,13 @@ def absolute(sources: Sources, *, values: bool) -> Sources:
     """Paths on this node, made absolute by the working directory: those of a mapping's ``values``, or sources."""
     if isinstance(sources, Mapping):
         if values:
-            return {source: _absolute(where) for source, where in sources.items()}
-        return {_absolute(source): where for source, where in sources.items()}
-    return sources if values else [_absolute(text) for text in listed(sources)]
+            return {source: absolute_path(where) for source, where in sources.items()}
+        return {absolute_path(source): where for source, where in sources.items()}
+    return sources if values else [absolute_path(text) for text in listed(sources)]
 
 
-def _absolute(path: PathLike) -> str:
+def absolute_path(path: PathLike) -> str:
+    """A path on this node by the working directory, its last slash kept; a collection's path is left as it is."""
     text = os.fspath(path)
     return text if not text or is_remote(text) else os.path.join(os.getcwd(), text)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -63,6 +65,39 @@ def test_a_mapping_leaves_no_room_for_a_destination(config: Config) -> None:
         intents.sends({"a": "site:/a"}, "site:/b", config, base="/")
     with pytest.raises(UrlMalformed):
         intents.sends("a", None, config, base="/")
+
+
+def test_one_line_calls_take_a_mapping_and_refuse_a_collection_as_this_node(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[object, object]] = []
+
+    class Told:
+        def stage_in(self, sources: object, dest: object, **_: object) -> None:
+            asked.append((sources, dest))
+
+    @contextmanager
+    def hold(**_: object) -> Iterator[Told]:
+        yield Told()
+
+    monkeypatch.setattr(session, "hold", hold)
+    here = os.getcwd()
+    session.stage_in({"site:/a": "x"})
+    session.stage_in("site:/a", Path("y"))
+    session.stage_in("site:/a", "y/")
+    session.stage_in("site:/a", ".")
+    session.stage_in("site:/a", "site:/b")
+    assert asked == [
+        ({"site:/a": f"{here}/x"}, None),
+        ("site:/a", f"{here}/y"),
+        ("site:/a", f"{here}/y/"),
+        ("site:/a", f"{here}/."),
+        ("site:/a", "site:/b"),
+    ]
+    with pytest.raises(UrlMalformed, match="a path on this node is wanted"):
+        intents.fetches("site:/a", "site:/b", config, base="/")
+    with pytest.raises(UrlMalformed, match="destination is wanted"):
+        session.stage_in("site:/a")
 
 
 def test_one_line_calls_mean_the_working_directory() -> None:
