@@ -34,7 +34,12 @@ def printable(text: str) -> str:
 
 def show_json(value: Any) -> None:
     """``value`` as JSON on stdout, for programs."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8", sys.stdout.errors or "strict")
+    except UnicodeEncodeError:  # a name that this terminal's encoding, or UTF-8 itself, does not have
+        text = json.dumps(value, indent=2, default=str)
+    sys.stdout.write(text + "\n")
 
 
 def say(text: str) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pty
+import sys
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nodexfer import procs
 from nodexfer.cli import render
 from nodexfer.cli.render import Meter, Progress
 
@@ -168,3 +171,12 @@ def test_json_is_one_value_on_stdout(capsys: pytest.CaptureFixture[str]) -> None
 def test_a_table_in_a_file_has_no_colour(capsys: pytest.CaptureFixture[str]) -> None:
     render.show_table(["a"], [["b"]])
     assert capsys.readouterr().out == "a\nb\n"
+
+
+def test_json_of_a_name_that_is_not_utf_8_is_still_json() -> None:
+    """The transfer is done by then: its receipt must not fail on a terminal that takes UTF-8 only."""
+    line = "import os; from nodexfer.cli import render; render.show_json({'name': os.fsdecode(b'\\xff'), 'b': 'ü'})"
+    environ = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    done = procs.run([sys.executable, "-c", line], timeout=20, environ=environ)
+    assert done.code == 0, done.err
+    assert json.loads(done.out) == {"name": "\udcff", "b": "ü"}
