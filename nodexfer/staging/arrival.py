@@ -57,8 +57,9 @@ def _found(item: MovedItem) -> Iterator[Arrived]:
     if not item.is_directory:
         yield Arrived(item.number, "", _regular(item, item.local, ""))
         return
-    for where, _, names in os.walk(item.local):
-        for name in names:
+    for where, directories, names in os.walk(item.local):
+        # os.walk counts a link to a directory among the directories, and does not look into it.
+        for name in (*names, *(name for name in directories if os.path.islink(os.path.join(where, name)))):
             path = os.path.relpath(os.path.join(where, name), item.local)
             yield Arrived(item.number, path, _regular(item, os.path.join(where, name), path))
 

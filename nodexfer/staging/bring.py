@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from nodexfer import identity
-from nodexfer.errors import HomeFull, Interrupted
-from nodexfer.staging import arrival, client, ground, publish, receipt, spool
+from nodexfer.errors import Interrupted
+from nodexfer.staging import arrival, client, ground, plan, publish, receipt, spool
 from nodexfer.staging.client import Client
 from nodexfer.staging.plan import Fetch
 from nodexfer.staging.receipt import Receipt, ReceiptFile
@@ -33,6 +33,7 @@ def bring(who: Client, fetches: Sequence[Fetch], *, overwrite: bool = False, mer
     :raises NodexferError: see :mod:`nodexfer.errors`; nothing was published, or the message names what was.
     """
     targets = [_target(who, number, fetch) for number, fetch in enumerate(fetches)]
+    plan.refuse_overlap([target.path for target in targets])
     for target in targets:
         ground.refuse_destination(target.path, overwrite=overwrite, merge=merge)
     requests = _requests(who, targets, overwrite, merge)
@@ -138,10 +139,4 @@ def _finish(
         source, below = target.fetch.source, f"/{file.path}" if file.path else ""
         url = f"globus://{source.collection}{source.path}{below}"
         files.append(ReceiptFile(url, f"{target.path}{below}", file.size))
-    done = receipt.finished(asked, results, files)
-    try:
-        return receipt.write(who.config.home_paths, done)
-    except HomeFull as error:
-        raise HomeFull(
-            f"{error.message} The data are in place and proven; only their receipt is missing.", error.next
-        ) from error
+    return receipt.complete(who.config.home_paths, asked, results, files, "The data are in place and proven")

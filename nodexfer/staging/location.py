@@ -99,6 +99,10 @@ def parse_local(text: str, config: Config, base: str, role: str) -> Local:
 
 
 def _remote(collection: str, root: str, path: str, text: str) -> Remote:
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise UrlMalformed(f"{text!r}: Globus moves only files whose names are UTF-8.") from error
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if ".." in parts:
         raise UrlMalformed(f"{text!r} has '..' in it; write the path without.")

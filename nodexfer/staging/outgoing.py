@@ -57,11 +57,14 @@ def _survey(number: int, send: Send, config: Config) -> Output:
     if not os.path.lexists(source):
         raise OutputMissing(f"{send.source} does not exist; nothing was sent.", f"ls -la {_above(source)}")
     root = ground.root_of(source, config)
+    for name in (send.destination.path, source if send.into else ""):
+        _refuse_encoding(name)
     if not os.path.isdir(source) or os.path.islink(source):
         return Output(send, root, False, (_seen(number, source, ""),), ())
     files, directories = [], []
     for path, is_directory in _walk(source, ""):
         if is_directory:
+            _refuse_encoding(os.path.join(source, path))
             directories.append(path)
         else:
             files.append(_seen(number, os.path.join(source, path), path))
@@ -88,21 +91,28 @@ def _walk(top: str, below: str) -> Iterator[tuple[str, bool]]:
 def _seen(number: int, source: str, path: str) -> Seen:
     try:
         found = os.stat(source)
-        path.encode()
     except FileNotFoundError as error:
         raise SourceUnsupported(
             f"{source} is a link to nothing; nothing was sent.", f"ls -l {_above(source)}"
         ) from error
-    except UnicodeEncodeError as error:
-        raise SourceUnsupported(
-            f"{source!r}: Globus moves only files whose names are UTF-8.", f"ls -b {_above(source)}"
-        ) from error
+    if path:
+        _refuse_encoding(source)
     if not stat.S_ISREG(found.st_mode):
         kind = "a link to a directory" if stat.S_ISDIR(found.st_mode) else "neither a file nor a directory"
         raise SourceUnsupported(f"{source} is {kind}, which is not moved; nothing was sent.", f"ls -l {_above(source)}")
     if not os.access(source, os.R_OK):
         raise PermissionRefused(f"{source} can not be read; nothing was sent.", f"ls -l {shlex.quote(source)}")
     return Seen(number, path, source, found.st_size)
+
+
+def _refuse_encoding(path: str) -> None:
+    """What it is called is the far side's name too, but for an item itself."""
+    try:
+        os.path.basename(path).encode()
+    except UnicodeEncodeError as error:
+        raise SourceUnsupported(
+            f"{path!r}: Globus moves only files whose names are UTF-8.", f"ls -b {_above(path)}"
+        ) from error
 
 
 def _above(path: str) -> str:

@@ -80,7 +80,7 @@ def sends(sources: Sequence[Local], destination: Remote, *, exact: bool = False)
 
 def distinct_sends(found: Sequence[Send]) -> list[Send]:
     """:raises DestinationExists: two outputs would become one, or one would lie inside another."""
-    _refuse_overlap([f"{send.destination.collection}{send.destination.path}" for send in found])
+    refuse_overlap([f"{send.destination.collection}{send.destination.path}" for send in found])
     return list(found)
 
 
@@ -93,11 +93,12 @@ def _named(source: Remote, directory: str) -> str:
 def _distinct(found: list[Fetch]) -> list[Fetch]:
     if not found:
         raise UrlMalformed("Nothing to bring was named.")
-    _refuse_overlap([fetch.destination for fetch in found])
+    refuse_overlap([fetch.destination for fetch in found])
     return found
 
 
-def _refuse_overlap(paths: Sequence[str]) -> None:
+def refuse_overlap(paths: Sequence[str]) -> None:
+    """:raises DestinationExists: two of the paths are one, or one lies inside another."""
     previous = ""
     for path in sorted(paths, key=lambda path: path.split("/")):
         if path == previous:

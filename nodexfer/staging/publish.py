@@ -8,11 +8,11 @@ cleaning removes); dying in between leaves whole files under their final names, 
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from nodexfer.errors import DestinationExists, NodexferError
+from nodexfer.errors import DestinationExists, Interrupted, NodexferError
+from nodexfer.node import rubbish
 from nodexfer.staging import copying, ground
 
 
@@ -37,54 +37,51 @@ def publish(items: Sequence[Publication], *, overwrite: bool = False, merge: boo
         ground.refuse_destination(item.destination, overwrite=overwrite, merge=merge)
         if merge and os.path.isdir(item.destination):
             _refuse_conflict(item.local, item.destination)
-    ready = _bring_near(items)
+    try:
+        _take(_bring_near(items), overwrite, merge)
+    finally:
+        remove([item.near for item in items])
+
+
+def _take(ready: Sequence[tuple[str, str]], overwrite: bool, merge: bool) -> None:
     done: list[str] = []
     umask = copying.current_umask()
     for local, destination in ready:
+        merges = merge and os.path.isdir(destination)
         try:
             copying.set_modes(local, umask)
             _place(local, destination, overwrite, merge)
+        except (KeyboardInterrupt, Interrupted) as error:
+            raise Interrupted(f"Interrupted at {destination}{_published(done, merges)}.", "nodexfer status") from error
         except OSError as error:
-            raise _named(error, destination, done) from error
+            raise _named(error, destination, _published(done, merges)) from error
         done.append(destination)
 
 
 def _bring_near(items: Sequence[Publication]) -> list[tuple[str, str]]:
     """What has to be copied is copied; (where it lies, its destination) of every item.
 
-    :raises DiskFull, PermissionRefused: the copies are removed again.
+    :raises DiskFull, PermissionRefused: the copies are the caller's to remove.
     """
-    made: list[str] = []
     ready: list[tuple[str, str]] = []
-    try:
-        for item in items:
-            os.makedirs(os.path.dirname(item.destination), exist_ok=True)
-            local = item.local
-            if os.lstat(local).st_dev != os.stat(os.path.dirname(item.destination)).st_dev:
-                ground.refuse_full(os.path.dirname(item.destination), copying.size_of(local), [item.destination])
-                made.append(item.near)
+    for item in items:
+        directory, local = os.path.dirname(item.destination), item.local
+        try:
+            os.makedirs(directory, exist_ok=True)
+            if os.lstat(local).st_dev != os.stat(directory).st_dev:
+                ground.refuse_full(directory, copying.size_of(local), [item.destination])
                 copying.copy_tree(local, item.near)
                 local = item.near
-            ready.append((local, item.destination))
-    except OSError as error:
-        remove(made)
-        raise _named(error, item.destination, []) from error
-    except BaseException:
-        remove(made)
-        raise
+        except OSError as error:
+            raise _named(error, item.destination, _published([])) from error
+        ready.append((local, item.destination))
     return ready
 
 
 def remove(paths: Sequence[str]) -> None:
-    """Remove files and directories; what is gone already, or can not be removed, is left."""
+    """Remove files and directories, read-only ones too; what can not be removed is left."""
     for path in paths:
-        if os.path.isdir(path) and not os.path.islink(path):
-            shutil.rmtree(path, ignore_errors=True)
-            continue
-        try:
-            os.unlink(path)
-        except OSError:
-            pass
+        rubbish.remove(path)
 
 
 def _place(local: str, destination: str, overwrite: bool, merge: bool) -> None:
@@ -111,12 +108,22 @@ def _place_new(local: str, destination: str) -> None:
 def _replace_directory(local: str, destination: str) -> None:
     if not copying.exchange(local, destination):
         # Without an exchange there is a moment with neither; the old one then lies beside under a name that tells it.
-        aside = f"{destination}.before-nodexfer"
+        aside = _free_name(destination)
         os.rename(destination, aside)
-        os.rename(local, destination)
+        try:
+            os.rename(local, destination)
+        except BaseException:
+            os.rename(aside, destination)
+            raise
         remove([aside])
         return
     remove([local])
+
+
+def _free_name(destination: str) -> str:
+    """Beside ``destination``, as long as a name may be (255 bytes), and nobody's."""
+    directory, name = os.path.split(os.fsencode(destination))
+    return os.fsdecode(os.path.join(directory, name[:220] + f".before-nodexfer-{os.urandom(4).hex()}".encode()))
 
 
 def _merge(local: str, destination: str) -> None:
@@ -143,19 +150,25 @@ def _refuse_conflict(local: str, destination: str) -> None:
     with os.scandir(local) as entries:
         for entry in entries:
             target = os.path.join(destination, entry.name)
-            if entry.is_dir(follow_symlinks=False) and os.path.isdir(target):
+            is_directory = os.path.isdir(target) and not os.path.islink(target)
+            if entry.is_dir(follow_symlinks=False) and is_directory:
                 _refuse_conflict(entry.path, target)
-            elif os.path.lexists(target) and entry.is_dir(follow_symlinks=False) != os.path.isdir(target):
+            elif os.path.lexists(target) and (entry.is_dir(follow_symlinks=False) or is_directory):
                 raise DestinationExists(
                     f"{target} is a file at one side and a directory at the other; nothing was published.",
                     ground.show(target),
                 )
 
 
-def _named(error: OSError, destination: str, done: Sequence[str]) -> NodexferError:
+def _published(done: Sequence[str], merges: bool = False) -> str:
+    """Such is the state. ``merges``: that, of what failed, may be there in part."""
+    before = f"; published before: {', '.join(done)}" if done else ""
+    return f"; it may be merged in part{before}" if merges else before or "; nothing was published"
+
+
+def _named(error: OSError, destination: str, published: str) -> NodexferError:
     if isinstance(error, NodexferError):
         return error
-    published = f"; published before: {', '.join(done)}" if done else "; nothing was published"
     if isinstance(error, FileExistsError):
         return DestinationExists(
             f"{destination} appeared while its data were on their way{published}.", ground.show(destination)

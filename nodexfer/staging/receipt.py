@@ -16,7 +16,7 @@ from typing import Literal
 import msgspec
 
 from nodexfer import records
-from nodexfer.errors import HomeFull, PermissionRefused
+from nodexfer.errors import HomeFull, NodexferError, PermissionRefused
 from nodexfer.paths import HomePaths
 from nodexfer.staging.request import Result
 
@@ -70,7 +70,7 @@ def path_of(paths: HomePaths, request: str, created: float) -> str:
 def write(paths: HomePaths, receipt: Receipt) -> Receipt:
     """Write it, flushed; the same with its ``path``. An earlier state of it is replaced in one step.
 
-    :raises HomeFull, PermissionRefused: it is not there, or as it was before.
+    :raises NodexferError: it is not there, or as it was before: HomeFull, PermissionRefused...
     """
     path = path_of(paths, receipt.id, receipt.created)
     record = receipt.as_record()
@@ -78,14 +78,12 @@ def write(paths: HomePaths, receipt: Receipt) -> Receipt:
     try:
         os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
         records.write(path, record, shared=True)
-    except (FileExistsError, NotADirectoryError, PermissionError) as error:
-        raise PermissionRefused(
-            f"The receipt {path} can not be written: {error.strerror}.", f"ls -ld {paths.home}"
-        ) from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise HomeFull(f"No space is left for the receipt {path}.", f"df -h {paths.home}") from error
-        raise
+        raise PermissionRefused(
+            f"The receipt {path} can not be written: {error.strerror}.", f"ls -ld {paths.home}"
+        ) from error
     return msgspec.structs.replace(receipt, path=path)
 
 
@@ -104,6 +102,16 @@ def finished(asked: Receipt, results: Sequence[Result], files: Sequence[ReceiptF
         bytes=sum(file.size for file in files),
         files=tuple(files),
     )
+
+
+def complete(
+    paths: HomePaths, asked: Receipt, results: Sequence[Result], files: Sequence[ReceiptFile], success: str
+) -> Receipt:
+    """Write the receipt of what is done. :raises NodexferError: it can not be; the message begins with ``success``."""
+    try:
+        return write(paths, finished(asked, results, files))
+    except NodexferError as error:
+        raise type(error)(f"{success}; only their receipt is missing. {error.message}", error.next) from error
 
 
 def forget(paths: HomePaths, receipt: Receipt) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from nodexfer import identity
-from nodexfer.errors import HomeFull, Interrupted
+from nodexfer.errors import Interrupted
 from nodexfer.staging import client, exchange, outgoing, plan, publish, receipt, spool
 from nodexfer.staging.client import Client
 from nodexfer.staging.outgoing import Output
@@ -49,9 +49,7 @@ def send(who: Client, sends: Sequence[plan.Send], *, overwrite: bool = False, me
         publish.remove(gathered)
         receipt.forget(who.config.home_paths, asked)
         if isinstance(error, KeyboardInterrupt):
-            raise Interrupted(
-                "Interrupted; the transfer was cancelled, and nothing was published.", "nodexfer status"
-            ) from error
+            raise Interrupted("Interrupted; what was not yet published was called off.", "nodexfer status") from error
         raise
     publish.remove([*gathered, *_left(results)])
     for directory in directories:
@@ -92,8 +90,4 @@ def _finish(who: Client, asked: Receipt, results: Sequence[Result], groups: Sequ
                 below = f"/{seen.path}" if seen.path else ""
                 url = f"globus://{output.send.destination.collection}{remote[number]}{below}"
                 files.append(ReceiptFile(seen.source, url, seen.size))
-    try:
-        return receipt.write(who.config.home_paths, receipt.finished(asked, results, files))
-    except HomeFull as error:
-        words = f"{error.message} The data were sent and proven; only their receipt is missing."
-        raise HomeFull(words, error.next) from error
+    return receipt.complete(who.config.home_paths, asked, results, files, "The data were sent and proven")

@@ -17,6 +17,7 @@ from nodexfer.errors import (
     SourceMissing,
     SourceUnsupported,
     TransferUnproven,
+    UrlMalformed,
 )
 from nodexfer.staging import intents
 from nodexfer.staging.bring import bring
@@ -235,6 +236,55 @@ def test_a_destination_outside_the_roots_is_refused_at_once(place: Place) -> Non
     (place.node / "link").symlink_to(place.top / "home")
     with pytest.raises(DestinationNotAllowed):
         stage_in(place, "site:/a", "link/x")
+
+
+def test_two_sources_of_one_destination_are_refused_whatever_it_is_called(place: Place) -> None:
+    for name in "ab":
+        (place.site / name).write_text(name)
+    (place.node / "dir").mkdir()
+    (place.node / "link").symlink_to("dir")
+    pairs = [("site:/a", "dir/x"), ("site:/b", "link/x")]
+    with place.desk(), pytest.raises(DestinationExists, match="Two of the sources"):
+        bring(place.client(), intents.exact_fetches(pairs, place.config, base=str(place.node)), overwrite=True)
+    assert not (place.node / "dir/x").exists()
+
+
+def test_a_name_that_is_not_utf_8_is_refused_in_words(place: Place) -> None:
+    odd = os.fsdecode(b"odd\xff")
+    (place.node / "set" / odd).mkdir(parents=True)
+    (place.node / odd).write_text("x")
+    (place.site / "a").write_text("a")
+    with place.desk():
+        for source in ("set", odd):
+            with pytest.raises(SourceUnsupported, match="UTF-8"):
+                stage_out(place, source, "site:/out/")
+        with pytest.raises(UrlMalformed, match="UTF-8"):
+            stage_in(place, f"site:/{odd}", "here")
+        assert stage_in(place, "site:/a", f"{odd}.in").state == "done"
+    assert (place.node / f"{odd}.in").read_text() == "a"
+    assert place.leftovers() == []
+
+
+@pytest.mark.parametrize("size", [201, 251, 255])
+def test_long_names_arrive_as_they_are(place: Place, size: int) -> None:
+    name = "n" * size
+    (place.site / name).write_text("x")
+    with place.desk():
+        stage_in(place, f"site:/{name}", "./")
+        stage_in(place, f"site:/{name}", "./", overwrite=True)
+        stage_out(place, name, "site:/out/")
+        stage_out(place, name, "site:/out/", overwrite=True)
+    assert (place.site / "out" / name).read_text() == "x"
+    assert place.leftovers() == []
+
+
+def test_an_output_that_is_published_has_the_modes_that_cp_would_give_it(place: Place) -> None:
+    (place.site / "a").write_text("a")
+    (place.site / "a").chmod(0o600)
+    with place.desk():
+        stage_in(place, "site:/a", "here")
+    (place.node / "cp").write_text("")
+    assert (place.node / "here").stat().st_mode == (place.node / "cp").stat().st_mode
 
 
 def test_an_output_that_is_missing_stops_all_of_them(place: Place) -> None:

@@ -12,7 +12,15 @@ from typing import Any, NamedTuple
 import pytest
 
 from nodexfer import records
-from nodexfer.errors import DestinationExists, DiskFull, HomeFull, TransferUnproven
+from nodexfer.errors import (
+    DestinationExists,
+    DiskFull,
+    HomeFull,
+    Interrupted,
+    NodexferError,
+    PermissionRefused,
+    TransferUnproven,
+)
 from nodexfer.paths import HomePaths
 from nodexfer.staging import copying, ground, publish, receipt
 from nodexfer.staging.arrival import Arrived, check
@@ -115,6 +123,81 @@ def test_a_conflict_deep_inside_is_found_before_anything_is_published(arrivals: 
     assert not (tmp_path / "t/a").exists()
 
 
+def test_a_merge_follows_no_link_out_of_its_directory(arrivals: Path, tmp_path: Path) -> None:
+    (arrivals / "0/sub").mkdir(parents=True)
+    (arrivals / "0/sub/x").write_text("new")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t/sub").symlink_to("../elsewhere")
+    with pytest.raises(DestinationExists, match="t/sub"):
+        publish.publish([item(arrivals, tmp_path / "t")], merge=True)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["t", "n" * 255])
+def test_an_old_directory_that_steps_aside_is_never_lost(
+    arrivals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Where names can not be swapped: nothing of the user's is in its way, and a failure brings it back."""
+    monkeypatch.setattr(copying, "exchange", lambda one, other: False)
+    (arrivals / "0").mkdir()
+    (arrivals / "0/x").write_text("new")
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "x").write_text("old")
+    (tmp_path / "t.before-nodexfer").mkdir()
+    (tmp_path / "t.before-nodexfer/mine").write_text("mine")
+    rename = os.rename
+
+    def refuse(old: str, new: str) -> None:
+        if new == str(tmp_path / name) and os.path.exists(f"{old}/x") and Path(old, "x").read_text() == "new":
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), new)
+        rename(old, new)
+
+    monkeypatch.setattr(os, "rename", refuse)
+    with pytest.raises(PermissionRefused):
+        publish.publish([item(arrivals, tmp_path / name)], overwrite=True)
+    assert contents(tmp_path / name) == {"x": "old"}
+    monkeypatch.setattr(os, "rename", rename)
+    publish.publish([item(arrivals, tmp_path / name)], overwrite=True)
+    assert contents(tmp_path / name) == {"x": "new"}
+    assert contents(tmp_path / "t.before-nodexfer") == {"mine": "mine"}
+    left = {path.name for path in tmp_path.iterdir() if path != arrivals}
+    assert left == {name, "t.before-nodexfer"}
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), Interrupted("Stopped by SIGTERM.")])
+def test_an_interrupt_in_between_names_what_was_published(
+    arrivals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: BaseException
+) -> None:
+    for number in "012":
+        (arrivals / number).write_text(number)
+    real = copying.rename_new
+
+    def interrupted(old: str, new: str) -> None:
+        if new.endswith("b"):
+            raise stop
+        real(old, new)
+
+    monkeypatch.setattr(copying, "rename_new", interrupted)
+    with pytest.raises(Interrupted, match=r"published before: .*/a"):
+        publish.publish([item(arrivals, tmp_path / name, number) for number, name in enumerate("abc")])
+
+
+def test_a_merge_that_fails_in_the_middle_does_not_say_that_nothing_was_done(
+    arrivals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (arrivals / "0").mkdir()
+    (arrivals / "0/a").write_text("new")
+    (tmp_path / "t").mkdir()
+
+    def refuse(old: str, new: str) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), new)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(PermissionRefused, match="in part"):
+        publish.publish([item(arrivals, tmp_path / "t")], merge=True)
+
+
 def test_a_disk_that_fills_up_while_copying_publishes_nothing(
     arrivals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,6 +256,7 @@ def test_what_arrived_whole_is_proven(whole: Path) -> None:
         (lambda top: (top / "1/z").write_text("z"), "/set/z is here"),
         (lambda top: (top / "1/x").unlink() or (top / "1/x").symlink_to("y"), "no plain file"),
         (lambda top: (top / "0").unlink() or (top / "0").mkdir(), "not of the kind"),
+        (lambda top: (top / "1/dirlink").symlink_to("sub"), "/set/dirlink is no plain file"),
     ],
 )
 def test_whatever_differs_is_not_proven(whole: Path, spoil: Callable[[Path], object], words: str) -> None:
@@ -207,3 +291,15 @@ def test_a_full_home_is_named_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(records, "write", full)
     with pytest.raises(HomeFull):
         receipt.write(HomePaths(str(tmp_path)), ASKED)
+
+
+@pytest.mark.parametrize("number", [errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES])
+def test_a_receipt_that_can_not_be_written_at_the_end_hides_no_success(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(records, "write", broken)
+    with pytest.raises(NodexferError, match="in place and proven"):
+        receipt.complete(HomePaths(str(tmp_path)), ASKED, [Result()], [], "The data are in place and proven")
