@@ -120,7 +120,7 @@ def test_kill_tree_reaches_what_the_children_started() -> None:
     child = procs.spawn(["sh", "-c", "sleep 60 & echo $!; wait"], stdout=procs.PIPE)
     assert child.stdout is not None
     grandchild = ProcessId.of(int(child.stdout.readline()))
-    assert procs.kill_tree([ProcessId.of(child.pid)]) == 2
+    assert procs.kill_tree([ProcessId.of(child.pid)]) in (1, 2)  # the shell may end by itself once its child is hit
     child.wait(10)
     child.close()
     assert gone(grandchild)
