@@ -28,7 +28,7 @@ class NotStarted(click.ClickException):
         click.echo(f"nodexfer: {self.message}", file=file, err=file is None)
 
 
-def run(command: Sequence[str], environ: Mapping[str, str]) -> int:
+def run(command: Sequence[str], environ: Mapping[str, str], stdout: int = 1) -> int:
     """Run ``command`` with our stdin, stdout and stderr; its exit code, 128 + n where signal n ended it.
 
     What is sent to us meanwhile is sent on, but an interrupt from the keyboard, which the terminal sends to both.
@@ -40,7 +40,7 @@ def run(command: Sequence[str], environ: Mapping[str, str]) -> int:
     for number in _FORWARDED:
         signal.signal(number, lambda number, _: early.append(number))
     try:
-        child = _start(command, environ)
+        child = _start(command, environ, stdout)
         for number in _FORWARDED:
             signal.signal(number, _forward(child))
         for sent in early:
@@ -53,9 +53,9 @@ def run(command: Sequence[str], environ: Mapping[str, str]) -> int:
     return code if code >= 0 else 128 - code
 
 
-def _start(command: Sequence[str], environ: Mapping[str, str]) -> procs.Process:
+def _start(command: Sequence[str], environ: Mapping[str, str], stdout: int) -> procs.Process:
     try:
-        return procs.spawn(command, environ=environ, stdin=0, stdout=1, stderr=2)
+        return procs.spawn(command, environ=environ, stdin=0, stdout=stdout, stderr=2)
     except FileNotFoundError as error:
         raise NotStarted(f"{command[0]} was not found.", NOT_FOUND) from error
     except OSError as error:
@@ -71,8 +71,14 @@ def _forward(child: procs.Process) -> Callable[[int, FrameType | None], None]:
 
 
 def _in_foreground() -> bool:
-    """Do we get the terminal's interrupts, as the child does?"""
+    """Do we get the terminal's interrupts, as the child does? Our stdin may be something else."""
     try:
-        return os.tcgetpgrp(0) == os.getpgrp()
+        descriptor = os.open("/dev/tty", os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
     except OSError:
         return False
+    try:
+        return os.tcgetpgrp(descriptor) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from nodexfer import procs
-from nodexfer.cli import example, render
+from nodexfer.cli import child, example, render
 from nodexfer.cli.stage import options, shown, summary, terminable
 from nodexfer.config import load
 from nodexfer.errors import UrlMalformed
@@ -22,9 +17,6 @@ if TYPE_CHECKING:
     from nodexfer.session import Node
     from nodexfer.staging.plan import Fetch, Send
     from nodexfer.staging.receipt import Receipt
-
-#: What reaches the program; INT only where no terminal has sent it to both of us.
-_FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 @click.command(
@@ -117,44 +109,7 @@ def _run(command: tuple[str, ...], node: Node, *, quiet: bool) -> int:
     environ = {**os.environ, "NODEXFER_SCRATCH": str(node.scratch), "NODEXFER_JOB": node.job}
     sys.stdout.flush()
     try:
-        child = procs.spawn(command, environ=environ, stdin=sys.stdin.buffer, stdout=2 if quiet else 1, stderr=2)
-    except FileNotFoundError:
-        render.say(f"nodexfer: {command[0]}: not found")
-        return 127
-    except PermissionError:
-        render.say(f"nodexfer: {command[0]}: can not be executed")
-        return 126
-    with _forwarded(child):
-        while (code := child.wait(3600.0)) is None:
-            pass
-    return 128 - code if code < 0 else code
-
-
-@contextmanager
-def _forwarded(child: procs.Process) -> Iterator[None]:
-    """Pass signals on. What a terminal sends goes to the whole foreground group: the program has it already."""
-
-    def forward(number: int, _: FrameType | None) -> None:
-        if number != signal.SIGINT or not _has_terminal():
-            child.signal(number)
-
-    before = {number: signal.signal(number, forward) for number in _FORWARDED}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _has_terminal() -> bool:
-    """Whether we are in a terminal's foreground group."""
-    try:
-        descriptor = os.open("/dev/tty", os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
-    except OSError:
-        return False
-    try:
-        return os.tcgetpgrp(descriptor) == os.getpgrp()
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
+        return child.run(command, environ, stdout=2 if quiet else 1)
+    except child.NotStarted as error:
+        render.say(f"nodexfer: {error.message}")
+        return error.exit_code
