@@ -10,44 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
-from nodexfer.errors import (
-    DeadlinePassed,
-    DestinationExists,
-    DiskFull,
-    NodexferError,
-    PermissionRefused,
-    SourceMissing,
-    SourceUnsupported,
-    TokenExpired,
-    TransferFailed,
-    TransferUnproven,
-)
+from nodexfer.errors import NodexferError, TransferFailed, TransferUnproven
+from nodexfer.globus import events as codes
 from nodexfer.globus.protocol import Event, Task
 from nodexfer.staging.request import BatchItem, MovedFile, OutItem
-
-#: Event codes that no retry mends (Transfer API, task events), and the error that each becomes. The first group is
-#: about one path, so that the rest of the task may be sound.
-_ABOUT_A_PATH: dict[str, type[NodexferError]] = {
-    "FILE_NOT_FOUND": SourceMissing,
-    "PERMISSION_DENIED": PermissionRefused,
-    "INVALID_PATH_NAME": SourceUnsupported,
-    "AMBIGUOUS_PATH": SourceUnsupported,
-    "INVALID_SYMLINK": SourceUnsupported,
-    "IS_A_DIRECTORY": SourceUnsupported,
-    "IS_A_FILE": SourceUnsupported,
-    "NOT_A_DIRECTORY": SourceUnsupported,
-    "NOT_A_FILE": SourceUnsupported,
-    "EXISTS": DestinationExists,
-}
-_ABOUT_ALL: dict[str, type[NodexferError]] = {
-    "NO_SPACE_LEFT": DiskFull,
-    "QUOTA_EXCEEDED": DiskFull,
-    "NO_CREDENTIALS": TokenExpired,
-    "AUTH": TokenExpired,
-    "CANCELED": TransferFailed,
-    "EXPIRED": DeadlinePassed,
-}
-_CALM = frozenset({None, "", "OK", "Queued", "QUEUED", "STARTED", "PROGRESS", "SUCCEEDED", "UNPAUSED"})
 
 
 class Going(NamedTuple):
@@ -75,19 +41,19 @@ Decision: TypeAlias = "Going | Hopeless | Succeeded"
 
 def is_calm(task: Task) -> bool:
     """Nothing goes wrong with it at present."""
-    return task.nice_status in _CALM
+    return codes.calm(task.nice_status)
 
 
 def wants_events(task: Task, faults_seen: int) -> bool:
     """Whether the document alone does not say what goes wrong."""
-    return task.faults > faults_seen or (task.status != "SUCCEEDED" and task.nice_status not in _CALM)
+    return task.faults > faults_seen or (task.status != "SUCCEEDED" and not is_calm(task))
 
 
 def judge(task: Task, events: Sequence[Event] = ()) -> Decision:
     """:param events: newest first; empty where they were not asked for."""
     if task.status == "SUCCEEDED":
         return _judge_success(task)
-    fatal = next((event for event in events if event.is_error and _class_of(event.code)), None)
+    fatal = next((event for event in events if event.is_error and codes.fatal(event.code)), None)
     if fatal is not None:
         return _hopeless(fatal.code, f"{fatal.description} {fatal.details}".strip(), task)
     code = task.fatal_code or task.nice_status
@@ -95,11 +61,11 @@ def judge(task: Task, events: Sequence[Event] = ()) -> Decision:
         return _hopeless(code or "FAILED", task.fatal_description or "", task)
     if task.status == "INACTIVE":
         return _hopeless("INACTIVE", task.nice_details or task.nice_status or "", task)
-    if _class_of(code):
+    if codes.fatal(code):
         return _hopeless(str(code), task.nice_details or "", task)
-    if task.nice_status in ("Queued", "QUEUED"):
+    if codes.queued(task.nice_status):
         return Going("queued by Globus", None)
-    if task.nice_status in _CALM:
+    if is_calm(task):
         return Going("moving", None)
     return Going(f"Globus is trying again after {task.nice_status}", task.nice_status)
 
@@ -112,17 +78,15 @@ def _judge_success(task: Task) -> Decision:
     return Succeeded()
 
 
-def _class_of(code: str | None) -> type[NodexferError] | None:
-    return _ABOUT_A_PATH.get(code or "") or _ABOUT_ALL.get(code or "")
-
-
 def _hopeless(code: str, details: str, task: Task) -> Hopeless:
-    cls = _class_of(code) or TransferFailed
+    found = codes.fatal(code)
+    cls = TransferFailed if found is None or found.error is None else found.error
     said = f": {_first_lines(details)}" if details else ""
-    sentence = f"Globus says {code} of task {task.id}{said}"
+    sentence = f"Globus says {code} of task {task.id}{said}".rstrip(".")
+    cause = f" {found.cause}" if found is not None else ""
     return Hopeless(
-        cls(f"{sentence.rstrip('.')}. Nothing was published.", f"globus task event-list {task.id}"),
-        code not in _ABOUT_A_PATH,
+        cls(f"{sentence}.{cause} Nothing was published.", codes.next_command(code, task.id)),
+        found is None or not found.path,
         details,
     )
 
