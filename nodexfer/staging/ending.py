@@ -118,7 +118,7 @@ class Ending:
         for item in items:
             for path in there.get(item.number, ()):
                 if (item.number, path) not in moved:
-                    return outcome.left_out(f"{item.remote}/{path}")
+                    return outcome.left_out(f"{item.remote.rstrip('/')}/{path}")
         return [
             MovedFile(file.number, file.path, there[file.number].get(file.path)) if file.number in there else file
             for file in files

@@ -24,6 +24,8 @@ def root_of(path: str, config: Config) -> str:
 
     :raises DestinationNotAllowed: the path lies outside the roots, is one of them, or is nodexfer's own.
     """
+    if path in config.roots:
+        raise DestinationNotAllowed(f"{path} is one of the roots itself; only what lies below may be moved.")
     above = [root for root in config.roots if path.startswith(root.rstrip("/") + "/")]
     if not above:
         raise DestinationNotAllowed(

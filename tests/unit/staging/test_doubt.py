@@ -220,6 +220,27 @@ def test_what_was_there_comes_back_when_the_service_goes_away_in_between(
     assert [path for path in place.leftovers() if "/spool/" not in path] == []
 
 
+@pytest.mark.parametrize("flags", [{"overwrite": True}, {"merge": True}])
+def test_a_publication_that_is_refused_in_between_leaves_what_was_there(place: Place, flags: dict[str, bool]) -> None:
+    for top, text in ((place.site, "old"), (place.node, "new")):
+        (top / "out").mkdir()
+        (top / "out/a").write_text(text)
+    real, asides = place.globus.rename, list[str]()
+
+    def rename(collection: str, old: str, new: str) -> None:
+        if asides:
+            asides.clear()
+            raise TransferFailed("no", "")
+        real(collection, old, new)
+        asides.extend([new] if "-old" in new else [])
+
+    place.globus.rename = rename  # type: ignore[method-assign]
+    with place.desk(), pytest.raises(TransferFailed):
+        stage_out(place, "out", "site:/out", **flags).result()
+    assert (place.site / "out/a").read_text() == "old"
+    assert place.leftovers() == []
+
+
 def test_what_an_undone_publication_put_aside_is_put_back(place: Place) -> None:
     site = place.site
     (site / "set").mkdir()
