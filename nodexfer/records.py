@@ -18,6 +18,9 @@ from nodexfer.errors import DiskFull, HomeFull, NodeDirRemoved, RecordBroken, Re
 #: Nobody's record is larger; a file that is, is not a record.
 LIMIT_BYTES = 64 * 1024 * 1024
 
+#: What the name of a record that is being written begins with.
+HALF = ".tmp-"
+
 Record = dict[str, Any]
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
@@ -30,7 +33,7 @@ def write(path: str, record: Record, *, mode: int = 0o600, shared: bool = False)
         and the data are flushed before the rename (another node may read them, this one may die).
     :raises DiskFull, HomeFull, NodeDirRemoved: nothing was changed.
     """
-    temporary = f"{os.path.dirname(path)}/.tmp-{os.getpid()}-{time.monotonic_ns()}"
+    temporary = f"{os.path.dirname(path)}/{HALF}{os.getpid()}-{time.monotonic_ns()}"
     try:
         _write(temporary, record, os.O_EXCL, mode, flush=shared)
         os.rename(temporary, path)

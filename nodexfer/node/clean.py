@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from nodexfer import records
 from nodexfer.config import Config
 from nodexfer.identity import boot_id
 from nodexfer.node import locks, registry, rubbish
@@ -90,7 +91,8 @@ def dead_jobs(config: Config, table: Table) -> Gone:
         _job(config, name, gone)
         keeper_files(f"{paths.keepers}/{name}")
     for base in bases(config):
-        gone.paths.extend(rubbish.hidden(base.base))
+        for path in rubbish.hidden(base.base):
+            _bury_hidden(config, gone, path)
     return gone
 
 
@@ -131,7 +133,19 @@ def _hide_request(config: Config, gone: Gone, directory: str) -> None:
     request = os.path.basename(directory).removeprefix(".new-")
     hidden = rubbish.hide(directory, config.node_dir)
     if hidden is not None:
-        gone.requests.append((hidden, [base.outgoing(request) for base in bases(config)]))
+        gone.requests.append((hidden, _outgoing(config, request)))
+
+
+def _bury_hidden(config: Config, gone: Gone, path: str) -> None:
+    """What somebody hid who died before it was removed; of a request, what exists for its sake elsewhere goes too."""
+    if os.path.exists(f"{path}/request.json") or ".new-" in path:
+        gone.requests.append((path, _outgoing(config, path.rpartition("-")[2])))
+    else:
+        gone.paths.append(path)
+
+
+def _outgoing(config: Config, request: str) -> list[str]:
+    return [base.outgoing(request) for base in bases(config)]
 
 
 def old_exchanges(config: Config, lease: int | None) -> Gone:
@@ -172,6 +186,9 @@ def everything(config: Config, table: Table) -> Gone:
         for name in ("exchange", "outgoing"):
             _hide(gone, f"{base.base}/{name}", base.base)
     _old_logs(paths.logs)
+    for name in rubbish.names(paths.node_dir, hidden=True):
+        if name.startswith(records.HALF):  # of a leader that died while it wrote: nobody else writes here
+            rubbish.remove(f"{paths.node_dir}/{name}")
     for directory in (paths.keepers, paths.spool, paths.jobs, paths.logs):
         rubbish.remove_empty(directory)
     rubbish.remove(paths.desk_bell)
