@@ -19,6 +19,8 @@ from nodexfer.gcp.install import Program
 LIMIT_BYTES = 4 * 1024 * 1024
 #: What an instance writes for itself; the pool keeps its own.
 OF_THE_INSTANCE = ("config-paths", "config-paths.tmp", "register.log")
+#: What the name of a file that is being brought back begins with; the next one to bring any back removes a dead one's.
+_HALF = ".tmp-"
 _ID = frozenset("0123456789abcdef-")
 
 
@@ -132,6 +134,9 @@ def check_in(working: str, source: str) -> list[str]:
         return []
     if endpoint_id(working) != endpoint_id(source):
         raise _broken(source, f"{working} holds another endpoint")
+    for name, _ in list(_walk(source, everything=True)):
+        if os.path.basename(name).startswith(_HALF):
+            os.unlink(f"{source}/{name}")
     changed = []
     for name, is_directory in _walk(working):
         if is_directory or os.path.basename(name) in OF_THE_INSTANCE or name.endswith(".log"):
@@ -145,7 +150,7 @@ def check_in(working: str, source: str) -> list[str]:
 
 def _bring(target: str, data: bytes) -> None:
     directory = os.path.dirname(target)
-    temporary = f"{directory}/.tmp-{os.getpid()}"
+    temporary = f"{directory}/{_HALF}{os.getpid()}"
     try:
         os.makedirs(directory, 0o700, exist_ok=True)
         _write(temporary, data, flush=True)
@@ -180,7 +185,7 @@ def _walk(top: str, everything: bool = False) -> Iterator[tuple[str, bool]]:
             if entry.is_dir(follow_symlinks=False):
                 yield name, True
                 todo.append(f"{name}/")
-            elif everything or entry.is_file(follow_symlinks=False):
+            elif everything or (entry.is_file(follow_symlinks=False) and not entry.name.startswith(_HALF)):
                 yield name, False
 
 
