@@ -19,6 +19,7 @@ from nodexfer.errors import (
 )
 from nodexfer.globus.protocol import Submission
 from nodexfer.staging import exchange, follow, intents, remote, spool, work
+from nodexfer.staging.receipt import Receipt
 from nodexfer.staging.request import BatchItem
 from nodexfer.staging.send import send
 from tests.support.place import SITE, Place
@@ -70,6 +71,51 @@ def test_a_batch_says_publishing_only_when_it_is_proven(place: Place, monkeypatc
     with place.desk():
         stage_out(place).result()
     assert said == [False, True]
+
+
+def test_a_submission_is_on_disk_before_globus_hears_of_it(place: Place) -> None:
+    (place.site / "a").write_text("a")
+    real, on_disk = place.globus.submit, list[bool]()
+
+    def submit(submission: Submission) -> str:
+        batch = spool.batch(request_of(place))
+        on_disk.append(batch is not None and (batch.submission_id, batch.task) == (submission.submission_id, None))
+        return real(submission)
+
+    place.globus.submit = submit  # type: ignore[method-assign]
+    with place.desk():
+        stage_in(place).result()
+    assert on_disk == [True]
+
+
+def test_what_is_getting_its_name_does_so_under_another_lease_too(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its bytes have arrived; begun anew, it would find its own outputs in the way."""
+    monkeypatch.setattr("nodexfer.staging.ending.PAUSE_SECONDS", 0.05)
+    for name in "ab":
+        (place.node / name).write_text(name)
+    sends = intents.exact_sends([("a", "site:/a"), ("b", "site:/b")], place.config, base=str(place.node))
+    real, one_only = place.globus.rename, threading.Event()
+
+    def rename(collection: str, old: str, new: str) -> None:
+        if one_only.is_set():
+            raise ServiceUnreachable("down", "")
+        one_only.set()
+        real(collection, old, new)
+
+    place.globus.rename = rename  # type: ignore[method-assign]
+    receipts: list[Receipt] = []
+    thread = threading.Thread(target=lambda: receipts.append(send(place.client(), sends)))
+    with place.desk(lease=1):
+        thread.start()
+        eventually(one_only.is_set)
+    place.globus.rename = real  # type: ignore[method-assign]
+    with place.desk(lease=2):
+        thread.join(10)
+    assert [(receipt.attempts, receipt.lease) for receipt in receipts] == [(1, 1)]
+    assert {path.name: path.read_text() for path in place.site.iterdir()} == {"a": "a", "b": "b"}
+    assert [path for path in place.leftovers() if "/exchange/1" not in path] == []
 
 
 def test_a_task_that_needs_somebody_is_cancelled(place: Place) -> None:

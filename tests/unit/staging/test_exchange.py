@@ -1,0 +1,60 @@
+"""exchange: what comes finds an empty directory and room; what goes is moved in once, from wherever it lies."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from nodexfer.errors import DiskFull, TransferFailed
+from nodexfer.paths import RootPaths
+from nodexfer.staging import exchange, spool
+from nodexfer.staging.client import owner
+from nodexfer.staging.request import BatchItem, InItem, OutItem, Request
+from tests.support.place import SITE, Place
+
+
+def request(place: Place, direction: str = "in") -> Request:
+    root = place.config.roots[0]
+    ins, outs = (InItem(0, SITE, "/a", root),), (OutItem(0, SITE, "/a", root, False, 1, 1),)
+    kind = {"direction": "in", "ins": ins} if direction == "in" else {"direction": "out", "outs": outs}
+    return Request(id=spool.new_id(), job="j", owner=owner(), deadline=1e12, created=0.0, **kind)  # type: ignore[arg-type]
+
+
+def prepare(place: Place, asked: Request, lease: int = 1) -> Path:
+    exchanges, node_dir = place.exchanges(lease), place.config.node_dir
+    items = exchange.places(asked, [BatchItem(0, False, "", "/a", 1000)], exchanges, node_dir)
+    exchange.prepare(asked, items, exchanges, node_dir)
+    return Path(os.path.dirname(items[0].local))
+
+
+def test_what_an_earlier_attempt_left_is_not_taken_for_what_arrives(place: Place) -> None:
+    asked = request(place)
+    directory = prepare(place, asked)
+    (directory / "0").mkdir()
+    (directory / "0/of the first attempt").write_text("x")
+    assert prepare(place, asked) == directory
+    assert list(directory.iterdir()) == []
+
+
+def test_what_can_not_fit_is_not_even_begun(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(NamedTuple):
+        f_bavail: int = 999
+        f_frsize: int = 1
+
+    monkeypatch.setattr(os, "statvfs", lambda _: Full())
+    with pytest.raises(DiskFull, match="1000 are needed for /a"):
+        prepare(place, request(place))
+
+
+def test_outputs_are_moved_in_once_also_from_another_lease(place: Place) -> None:
+    asked = request(place, "out")
+    outgoing = Path(RootPaths(place.config.node_dir).make().outgoing(asked.id))
+    outgoing.mkdir()
+    (outgoing / "0").write_text("x")
+    for lease in (1, 1, 2):
+        assert (prepare(place, asked, lease) / "0").read_text() == "x"
+    with pytest.raises(TransferFailed, match="is gone"):
+        prepare(place, request(place, "out"))
