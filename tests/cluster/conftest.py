@@ -1,0 +1,48 @@
+"""A cluster lasts for all tests of its kind; each test has a pool of its own, and leaves no process on any node."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.jobs import User
+from tests.cluster.lab import Cluster, cluster
+from tests.support import eventually
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def lab(homes: Path, request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """Parametrized by the kind (:data:`tests.cluster.lab.KINDS`); pytest keeps tests of one kind together."""
+    with cluster(request.param) as up:
+        yield up
+
+
+@pytest.fixture
+def user(lab: Cluster) -> Iterator[Callable[[int], User]]:
+    """``user(endpoints)`` makes the test's user."""
+    made: list[User] = []
+
+    def make(endpoints: int = 1) -> User:
+        made.append(User(lab, f"p{next(_numbers)}", endpoints))
+        return made[-1]
+
+    yield make
+    lab.box.clear()
+    lab.box.switch(resume_seconds=1.0)
+    for one in made:
+        one.end()
+    left = {name: eventually_none(node.processes) for name, node in lab.nodes.items()}
+    assert not any(left.values()), f"processes are left: {left}"
+
+
+def eventually_none(look: Callable[[], dict[int, str]]) -> dict[int, str]:
+    try:
+        eventually(lambda: not look(), 15.0, every=0.1)
+    except AssertionError:
+        pass
+    return look()

@@ -1,0 +1,118 @@
+"""Nobody's transfer depends on somebody else's job: the leader's job ends in every way, the others' transfers finish."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytest
+
+from nodexfer.node import endpoint
+from nodexfer.paths import NodePaths
+from tests.cluster.jobs import Flow, Job, User, lost_at
+from tests.cluster.lab import Cluster
+from tests.support import eventually
+
+pytestmark = [pytest.mark.cluster, pytest.mark.root, pytest.mark.timeout(170)]
+
+#: Beyond what the stand-in needs to connect and the service to resume.
+BAR_SECONDS = 5.0
+#: What a job's processes may outlive it where Slurm lets them.
+STRAY_SECONDS = 10.0
+#: Slurm looks at limits every 30 s.
+LIMIT_SECONDS = 45.0
+
+_RATE = 1_500_000
+_SIZE = 3_000_000
+
+#: Holds the endpoint, and stays until somebody ends it.
+_LEADER = 'eval "$(nodexfer acquire --endpoint)" && echo leads && sleep 600'
+_OTHER = (
+    'set -e\nnodexfer stage-in "site:/big/$N" "/tmp/big-$N" && cmp "/tmp/big-$N" "$SITE/big/$N" && rm "/tmp/big-$N"'
+)
+
+
+class Scene(NamedTuple):
+    """A leading job without a transfer, and two whose transfers are under way."""
+
+    user: User
+    leader: Job
+    others: list[Job]
+    flow: Flow
+
+
+def set_scene(lab: Cluster, user: Callable[..., User], leader: str = _LEADER) -> Scene:
+    me = user(1)
+    (lab.site / "big").mkdir(exist_ok=True)
+    lab.box.fault("slow", endpoint="all", bytes_per_second=_RATE)
+    lead = me.submit(leader, "-w", "n1", name="leader")
+    lead.says("leads")
+    others = []
+    for number in ("1", "2"):
+        (lab.site / "big" / number).write_bytes(os.urandom(_SIZE * 2))
+        others.append(me.submit(_OTHER, "-w", "n1", N=number, SITE=str(lab.site)))
+    assert leader_now(lab) == lead.key()
+    flow = Flow(lab, "n1", others)
+    flow.start()
+    eventually(lambda: flow.bytes() > 500_000, 30.0)
+    return Scene(me, lead, others, flow)
+
+
+def leader_now(lab: Cluster) -> str:
+    found = endpoint.read(NodePaths(lab.node_dir("n1")))
+    assert found is not None
+    return found.keeper
+
+
+def kill(lab: Cluster, job: Job) -> None:
+    lab.slurm("scancel", "--full", "--signal=KILL", job.name)
+
+
+def cancel(lab: Cluster, job: Job) -> None:
+    lab.slurm("scancel", job.name)
+
+
+def run_out_of_time(lab: Cluster, job: Job) -> None:
+    """Its limit is now, as for the administrator who shortens it; Slurm's next look at limits ends it."""
+    lab.slurm("scontrol", "update", f"jobid={job.name}", "EndTime=now", user="root")
+
+
+def finish(scene: Scene, lab: Cluster, did: str, at: float, resume: float) -> None:
+    """See the others finish; say how long nothing moved, and hold it against the bar."""
+    lost = eventually(lambda: lost_at(lab, at), LIMIT_SECONDS)
+    try:
+        again = eventually(lambda: scene.flow.moves_again(lost), 30.0 + resume)
+    finally:
+        scene.flow.stop()
+        lab.box.clear()
+    connect = float(lab.box.status()["switches"]["connect_seconds"])
+    extra = again - lost - connect - resume
+    print(
+        f"\n{lab.kind}: {did}: endpoint lost {lost - at:.2f} s later, bytes move again after {again - lost:.2f} s "
+        f"(resume {resume:g} s, connect {connect:g} s): extra delay {max(extra, 0.0):.2f} s"
+    )
+    for job in scene.others:
+        job.succeeds(60)
+    assert extra <= BAR_SECONDS
+
+
+@pytest.mark.parametrize("lab", ["cgroup", "linuxproc"], indirect=True, scope="session")
+@pytest.mark.parametrize("end", [cancel, kill, run_out_of_time])
+def test_the_leaders_job_is_ended_and_the_others_finish(
+    lab: Cluster, user: Callable[..., User], end: Callable[[Cluster, Job], None]
+) -> None:
+    scene = set_scene(lab, user)
+    at = time.time()
+    end(lab, scene.leader)
+    finish(scene, lab, end.__name__, at, 1.0)
+
+
+@pytest.mark.parametrize("lab", ["cgroup"], indirect=True, scope="session")
+def test_the_service_resumes_after_a_minute_and_nobody_waits_longer(lab: Cluster, user: Callable[..., User]) -> None:
+    scene = set_scene(lab, user)
+    lab.box.switch(resume_seconds=60.0)
+    at = time.time()
+    kill(lab, scene.leader)
+    finish(scene, lab, "kill", at, 60.0)
