@@ -77,9 +77,10 @@ class Follower:
         """Follow it no more, and have its task ended: it is of a lease that was lost."""
         self.drop(move)
         if move.task is not None:
-            self._ask_for_end(move.task)
+            self.ask_for_end(move.task)
 
-    def _ask_for_end(self, task: str) -> None:
+    def ask_for_end(self, task: str) -> None:
+        """Cancel it, whether that is heard or not."""
         self._calls.start(lambda: self._globus.cancel(task), lambda _: None)
 
     def find(self, submission_id: str) -> Move | None:
@@ -105,7 +106,7 @@ class Follower:
         move.since = time.monotonic()
         if move not in self.moves:  # abandoned while it was being submitted
             if isinstance(answer, str):
-                self._ask_for_end(answer)
+                self.ask_for_end(answer)
         elif isinstance(answer, (ServiceUnreachable, EndpointFailed)):
             # Whether it was heard is not known: it is asked again, until the requests' deadlines take them out.
             move.not_before = time.monotonic() + 1.0
@@ -241,7 +242,7 @@ class Follower:
             self._end(move, move.verdict)
         elif now >= move.not_before:
             move.not_before = now + _CANCEL_AGAIN_SECONDS
-            self._ask_for_end(move.task)
+            self.ask_for_end(move.task)
 
     def _end(self, move: Move, verdict: Hopeless | None) -> None:
         """Nothing moves any more. Whose fault it was hears so; the others start again, in halves if need be."""

@@ -60,6 +60,8 @@ class Work:
         """The endpoint is ready. What moved under another lease starts anew: its tasks have been fenced off."""
         if self._serving is not None and serving.lease != self._serving.lease:
             for move in list(self._follower.moves):
+                if any(case.publishing for case in move.cases.values()):
+                    continue  # its task has ended
                 self._follower.abandon(move)
                 for case in move.cases.values():
                     self._again(case)
@@ -173,6 +175,8 @@ class Work:
             if not (of_this_lease or saved.publishing):
                 if saved.task is not None:
                     case.tasks.append(saved.task)
+                    # Fenced off already, unless the endpoint is another one now.
+                    self._follower.ask_for_end(saved.task)
                 self._again(case)
                 continue
             move = self._follower.find(saved.submission_id)

@@ -195,6 +195,7 @@ def test_an_existing_destination_at_the_far_side_is_left_alone(place: Place) -> 
     with place.desk():
         with pytest.raises(DestinationExists):
             stage_out(place, "a", "site:/a")
+        assert place.globus.jobs == {}
         assert (place.site / "a").read_text() == "old"
         stage_out(place, "a", "site:/a", overwrite=True)
     assert (place.site / "a").read_text() == "new"

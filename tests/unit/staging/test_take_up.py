@@ -141,6 +141,20 @@ def test_under_another_lease_it_starts_anew_at_another_place(place: Place, side:
     assert [path for path in place.leftovers() if "/exchange/1/" not in path] == []
 
 
+def test_a_task_at_an_endpoint_that_we_have_no_more_is_cancelled(place: Place) -> None:
+    """No fence reaches it: that is for the endpoint that we got instead."""
+    (place.site / "a").write_text("a")
+    place.globus.held = True
+    with place.desk(lease=1):
+        waiting = stage_in(place)
+        eventually(lambda: (batch := spool.batch(request_of(place))) is not None and batch.task)
+    with place.desk(lease=2):
+        eventually(lambda: len(place.globus.jobs) == 2)
+        eventually(lambda: [job.document.status for job in place.globus.jobs.values()] == ["FAILED", "ACTIVE"])
+        place.globus.held = False
+        assert waiting.result().lease == 2
+
+
 def test_a_dead_owners_task_is_cancelled_and_nothing_is_left(place: Place) -> None:
     (place.site / "a").write_text("a")
     place.globus.held = True
