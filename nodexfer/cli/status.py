@@ -24,6 +24,8 @@ def show(found: Mapping[str, Any]) -> None:
     if found["tasks"]:
         sys.stdout.write("\n")
         show_table(("WHAT", "STATE", "DONE", "TASK"), [_task(task) for task in found["tasks"]])
+        for text in dict.fromkeys(_trouble(task) for task in found["tasks"] if task["trouble"]):
+            sys.stdout.write("".join(f"{line}\n" for line in _wrapped(text)))
 
 
 def _head(found: Mapping[str, Any], now: float) -> list[tuple[str, str]]:
@@ -66,5 +68,9 @@ def _task(task: Mapping[str, Any]) -> tuple[object, ...]:
     done = format_bytes(task["bytes_done"] or 0)
     if task["bytes_total"]:
         done += f" of {format_bytes(task['bytes_total'])}"
-    state = f"{task['state']} ({task['trouble']})" if task["trouble"] else task["state"]
-    return task["direction"] or "?", state, done, task["task"] or ""
+    return task["direction"] or "?", task["state"], done, task["task"] or ""
+
+
+def _trouble(task: Mapping[str, Any]) -> str:
+    code = task["trouble"]
+    return f"{code}: {task.get('cause') or 'not a code that is known here.'} See: nodexfer explain {code}"

@@ -109,10 +109,21 @@ def tasks(paths: NodePaths) -> list[dict[str, Any]]:
                 "direction": asked.get("direction"),
             }
             row.update({name: progress.get(name) for name in _PROGRESS})
+            row["cause"] = _cause(row["trouble"])
             row["state"] = "over" if over else row["state"] or "waiting for an endpoint"
             row["deadline"] = asked.get("deadline")
             found.append(row)
     return found
+
+
+def _cause(trouble: str | None) -> str | None:
+    """What the code means that a task is in trouble with."""
+    if trouble is None:
+        return None
+    from nodexfer.globus.events import find  # rarely wanted, on a way where milliseconds count
+
+    row = find(trouble)
+    return None if row is None else row.cause
 
 
 def _read(path: str) -> dict[str, Any]:

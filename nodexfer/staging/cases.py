@@ -45,6 +45,8 @@ class Case:
         self.tasks: list[str] = list(saved.earlier) if saved else []
         self.attempts = saved.attempts if saved else 1
         self.faults = 0
+        #: The codes of what went wrong on the way, in the order in which they came.
+        self.troubles: list[str] = []
         self.since = time.monotonic()
         self.waited_endpoint = saved.waited_endpoint if saved else 0.0
         #: It is proven, and its outputs are getting their names: from now on forward, unless that fails.

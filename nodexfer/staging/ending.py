@@ -75,6 +75,7 @@ class Ending:
             tasks=self._tasks(case, move),
             attempts=case.attempts,
             faults=case.faults,
+            troubles=tuple(case.troubles),
             waited_endpoint=case.waited_endpoint,
         )
 
@@ -206,6 +207,7 @@ class Ending:
             tasks=self._tasks(case, move),
             attempts=case.attempts,
             faults=case.faults,
+            troubles=tuple(case.troubles),
             waited_endpoint=case.waited_endpoint,
             items=tuple(
                 MovedItem(item.number, item.is_directory, item.local, item.remote, item.size) for item in case.items

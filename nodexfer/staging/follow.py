@@ -185,6 +185,7 @@ class Follower:
         move.seen, move.faults_seen = task, task.faults
         for case in move.cases.values():
             case.faults = task.faults
+            case.troubles += outcome.troubles(events, case.troubles)
         decision = outcome.judge(task, events)
         if isinstance(decision, Succeeded):
             self.drop(move)

@@ -49,6 +49,11 @@ def wants_events(task: Task, faults_seen: int) -> bool:
     return task.faults > faults_seen or (task.status != "SUCCEEDED" and not is_calm(task))
 
 
+def troubles(events: Sequence[Event], known: Sequence[str]) -> list[str]:
+    """The codes of errors in ``events`` (newest first) that are not ``known``, oldest first."""
+    return [code for code in dict.fromkeys(e.code for e in reversed(events) if e.is_error) if code not in known]
+
+
 def judge(task: Task, events: Sequence[Event] = ()) -> Decision:
     """:param events: newest first; empty where they were not asked for."""
     if task.status == "SUCCEEDED":

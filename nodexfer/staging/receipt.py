@@ -17,6 +17,7 @@ import msgspec
 
 from nodexfer import records
 from nodexfer.errors import HomeFull, NodexferError, PermissionRefused
+from nodexfer.globus import events
 from nodexfer.paths import HomePaths
 from nodexfer.staging.request import Result
 
@@ -35,6 +36,13 @@ class ReceiptFile(msgspec.Struct, frozen=True):
     checksum: str | None = None
 
 
+class Trouble(msgspec.Struct, frozen=True):
+    """What Globus met on the way, and mended: a code of its task events, and what that means."""
+
+    code: str
+    cause: str
+
+
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """Times are seconds since the epoch, waits are seconds. Sides are ``globus://<uuid>/path`` or a path."""
 
@@ -51,6 +59,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     tasks: tuple[str, ...] = ()
     attempts: int = 0
     faults: int = 0
+    troubles: tuple[Trouble, ...] = ()
     waited_endpoint: float = 0.0
     bytes: int = 0
     files: tuple[ReceiptFile, ...] = ()
@@ -98,10 +107,17 @@ def finished(asked: Receipt, results: Sequence[Result], files: Sequence[ReceiptF
         tasks=tuple(dict.fromkeys(task for result in results for task in result.tasks)),
         attempts=max(result.attempts for result in results),
         faults=sum(result.faults for result in results),
+        troubles=_troubles(results),
         waited_endpoint=max(result.waited_endpoint for result in results),
         bytes=sum(file.size for file in files),
         files=tuple(files),
     )
+
+
+def _troubles(results: Sequence[Result]) -> tuple[Trouble, ...]:
+    codes = dict.fromkeys(code for result in results for code in result.troubles)
+    found = [(code, events.find(code)) for code in codes]
+    return tuple(Trouble(code, row.cause if row is not None else "") for code, row in found)
 
 
 def complete(

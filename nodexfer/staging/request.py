@@ -165,6 +165,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     tasks: tuple[str, ...] = ()
     attempts: int = 1
     faults: int = 0
+    #: Codes of the task's error events, in the order in which they came.
+    troubles: tuple[str, ...] = ()
     waited_endpoint: float = 0.0
     items: tuple[MovedItem, ...] = ()
     files: tuple[MovedFile, ...] = ()
