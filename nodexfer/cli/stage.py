@@ -66,7 +66,8 @@ def stage_in(paths: tuple[str, ...], manifest: str | None, as_json: bool, **sett
 
     SRC is name:/path, with a collection that the configuration names, or globus://UUID/path. DEST is a path on this
     node; as with cp, a directory that exists, or a trailing slash, is gone into. It must lie on this node's own disk:
-    see "roots" in the configuration.
+    see "roots" in the configuration. Globus leaves out symbolic links in a directory: where one is found, nothing is
+    published; name the files that they lead to.
     """
     from nodexfer.staging import intents
 
@@ -96,7 +97,7 @@ def stage_out(paths: tuple[str, ...], manifest: str | None, as_json: bool, **set
 
     DEST is name:/path or globus://UUID/path; as with cp, a directory that exists, or a trailing slash, is gone into.
     Missing directories above it are made. Every SRC is looked at before the first is sent, and gets its name only when
-    all of it has arrived.
+    all of it has arrived. A symbolic link to a file is sent as that file.
     """
     from nodexfer.staging import intents
 

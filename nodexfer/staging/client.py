@@ -11,21 +11,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from nodexfer import procs, records, scheduler
+from nodexfer import procs
 from nodexfer.clock import Deadline
 from nodexfer.config import Config
 from nodexfer.errors import DeadlinePassed, Interrupted, NodeDirRemoved, NodexferError, from_record
-from nodexfer.node import bell, hold
+from nodexfer.node import bell, hold, jobend
 from nodexfer.scheduler import Job
 from nodexfer.staging import spool
 from nodexfer.staging.request import Owner, Progress, Request, Result
 
 #: Seconds before the job's end by which everything is over: a file system may be slow, and the script goes on.
 RESERVE_SECONDS = 30.0
-#: The deadline where the job has no end (s).
-LONGEST_SECONDS = 72 * 3600.0
-#: Seconds after the deadline that the desk gets to say so itself, and to take back what it can.
-_GRACE_SECONDS = 20.0
 #: Seconds between two looks at the result: a fiftieth of the age, within these bounds.
 _LOOK = (0.01, 0.5)
 #: Seconds between two looks whether our keeper lives.
@@ -46,6 +42,8 @@ class Client(NamedTuple):
     environ: Mapping[str, str]
     on_progress: OnProgress = lambda _: None
     wait_endpoint: float | None = None
+    #: Seconds after the deadline that the desk gets to say so itself, and to take back what it can.
+    grace: float = 20.0
 
     @property
     def service(self) -> str:
@@ -65,20 +63,12 @@ def owner() -> Owner:
 
 
 def deadline_of(config: Config, job: Job, environ: Mapping[str, str]) -> float:
-    """When a request of this job must be over: seconds since the epoch.
-
-    A scheduler is asked once for all commands of a job on this node (at most 10 s); the answer is kept in the spool.
+    """When a request of this job must be over: seconds since the epoch. See :mod:`nodexfer.node.jobend`.
 
     :raises DeadlinePassed: it is too late to move anything.
     """
-    path = f"{config.node_paths.job_spool(job.key)}/.end"
-    known = records.read(path, 1)
-    if known is None:
-        known = {"format": 1, "end": scheduler.end(job, environ, procs.run)}
-        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-        records.write(path, known)
-    end = known.get("end")
-    deadline = float(end) - RESERVE_SECONDS if end is not None else time.time() + LONGEST_SECONDS
+    end = jobend.find(config, job, environ)
+    deadline = end.at - RESERVE_SECONDS if end.known else end.at
     if deadline <= time.time():
         raise DeadlinePassed(f"The job ends within {RESERVE_SECONDS:g} s; nothing was moved.", "nodexfer status")
     return deadline
@@ -105,7 +95,7 @@ def results(client: Client, directories: Sequence[str]) -> list[Result]:
     """
     found: dict[str, Result] = {}
     begun = time.monotonic()
-    deadline = Deadline.from_epoch(client.deadline + _GRACE_SECONDS)
+    deadline = Deadline.from_epoch(client.deadline + client.grace)
     next_keeper = begun + _KEEPER_SECONDS
     news = _News(client.on_progress)
     while len(found) < len(directories):
@@ -119,7 +109,7 @@ def results(client: Client, directories: Sequence[str]) -> list[Result]:
             if hold.ensure_keeper(client.config, client.job):
                 _ring(client)
         if deadline.passed:
-            raise DeadlinePassed("The request was not done by its deadline; nothing was published.", "nodexfer status")
+            raise DeadlinePassed("The request was not done by its deadline, and was called off.", "nodexfer status")
         if len(found) < len(directories):
             time.sleep(min(max((now - begun) / 50, _LOOK[0]), _LOOK[1]))
     return [found[directory] for directory in directories]
