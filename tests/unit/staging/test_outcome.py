@@ -16,8 +16,9 @@ from nodexfer.errors import (
     TransferFailed,
     TransferUnproven,
 )
+from nodexfer.globus.events import CODES
 from nodexfer.globus.protocol import Event, Submission, Task
-from nodexfer.staging.outcome import Going, Hopeless, Succeeded, judge, prove, wants_events
+from nodexfer.staging.outcome import Going, Hopeless, Succeeded, judge, prove, troubles, wants_events
 from nodexfer.staging.request import BatchItem, MovedFile, OutItem
 from tests.support.local_globus import Job
 
@@ -104,3 +105,16 @@ def test_every_file_must_have_been_moved() -> None:
             prove("out", [file, directory], outs, some)
     with pytest.raises(TransferUnproven):
         prove("in", [file], (), [])
+
+
+def test_what_went_wrong_is_named_once_in_the_order_in_which_it_came() -> None:
+    seen = [error("TIMEOUT"), Event("PROGRESS", False, "", "", ""), error("CONNECTION_RESET"), error("TIMEOUT")]
+    assert troubles(seen, []) == ["TIMEOUT", "CONNECTION_RESET"]
+    assert troubles(seen, ["TIMEOUT"]) == ["CONNECTION_RESET"]
+
+
+def test_an_error_says_why_such_a_thing_happens_and_what_to_type() -> None:
+    decision = judge(task(status="INACTIVE", nice_status="PAUSED_BY_ADMIN"))
+    assert isinstance(decision, Hopeless)
+    assert CODES["INACTIVE"].cause in decision.error.message
+    assert decision.error.next.startswith("globus task pause-info ")

@@ -1,0 +1,122 @@
+"""Trouble, said clearly: what is hopeless ends in seconds with its task cancelled; what mends itself is told."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+from globus_sdk import TransferClient
+
+from nodexfer.globus.events import CODES
+from tests.support.holding import NODEXFER, Script, nodexfer
+from tests.support.sandbox import Box
+from tests.support.user import User
+from tests.support.waiting import eventually
+
+#: Seconds from a fatal event to the end of the request.
+BAR = 15.0
+
+
+@pytest.fixture
+def user(box: Box) -> User:
+    return User(box)
+
+
+@pytest.fixture
+def script(user: User) -> Iterator[Script]:
+    """A job with the endpoint up."""
+    made = user.job()
+    try:
+        made.acquire("--endpoint")
+        yield made
+        made.must("release")
+        made.end()
+    finally:
+        if made.process.alive:
+            made.kill()
+
+
+@contextmanager
+def beside(work: Callable[[], None]) -> Iterator[None]:
+    """Do ``work`` in a thread meanwhile; what it fails with, we fail with."""
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(work)
+        yield
+        done.result(30)
+
+
+def fatal_codes(transfer: TransferClient) -> list[str]:
+    return [task["fatal_error"]["code"] for task in transfer.task_list() if task["fatal_error"]]
+
+
+@pytest.mark.parametrize("codes", [("NO_SPACE_LEFT", "QUOTA_EXCEEDED", "NO_CREDENTIALS", "NOT_A_SYMLINK")])
+def test_a_hopeless_task_is_cancelled_and_its_request_ends(
+    user: User, script: Script, transfer: TransferClient, codes: tuple[str, ...]
+) -> None:
+    (user.site / "set").mkdir()
+    (user.site / "set/a").write_text("a")
+    for code in codes:
+        row = CODES[code]
+        assert row.error is not None
+        user.box.sandbox.fault("fail_path", endpoint=user.box.site_id, path="/set/a", code=code)
+        began = time.monotonic()
+        exit_code, words = script.run(f"{' '.join(NODEXFER)} stage-in site:/set {user.root}/here")
+        assert time.monotonic() - began < BAR
+        assert exit_code == row.error.exit_code
+        assert code in words
+        assert row.cause in words
+        assert not (user.root / "here").exists()
+        user.box.sandbox.clear()
+    assert fatal_codes(transfer) == ["CANCELED"] * len(codes)
+    assert user.receipts == []
+    eventually(lambda: user.leftovers() == [])
+
+
+def test_a_task_that_becomes_hopeless_in_the_middle_ends_soon_after(
+    user: User, script: Script, transfer: TransferClient
+) -> None:
+    (user.site / "set").mkdir()
+    for number in range(8):
+        (user.site / f"set/{number}").write_bytes(b"x" * 200_000)
+    user.box.sandbox.fault("slow", endpoint=user.box.site_id, bytes_per_second=200_000)
+    at: list[float] = []
+
+    def fill() -> None:
+        eventually(lambda: any(task["bytes_transferred"] for task in transfer.task_list()))
+        at.append(time.monotonic())
+        user.box.sandbox.fault("fail_path", path=f"{user.config.node_dir}/exchange", code="NO_SPACE_LEFT")
+
+    with beside(fill):
+        exit_code, words = script.run(f"{' '.join(NODEXFER)} stage-in site:/set {user.root}/here")
+    assert (exit_code, "NO_SPACE_LEFT" in words) == (52, True), words
+    assert time.monotonic() - at[0] < BAR
+    assert fatal_codes(transfer) == ["CANCELED"]
+    assert not (user.root / "here").exists()
+
+
+def test_what_globus_tries_again_is_told_by_status_and_kept_in_the_receipt(user: User, script: Script) -> None:
+    (user.site / "set").mkdir()
+    (user.site / "set/a").write_text("a")
+    fault = user.box.sandbox.fault("fail_path", endpoint=user.box.site_id, path="/set/a", code="ENDPOINT_TOO_BUSY")
+    cause = CODES["ENDPOINT_TOO_BUSY"].cause
+    seen: list[str] = []
+
+    def look() -> bool:
+        found = nodexfer("status", environ=user.environ).out
+        seen.append(found)
+        return cause in found
+
+    def watch() -> None:
+        eventually(look)
+        rows = json.loads(nodexfer("status", "--json", environ=user.environ).out)["tasks"]
+        user.box.sandbox.clear(fault)
+        assert [(row["trouble"], row["cause"]) for row in rows] == [("ENDPOINT_TOO_BUSY", cause)]
+
+    with beside(watch):
+        script.must(f"stage-in site:/set {user.root}/here")
+    assert max(len(line) for line in seen[-1].splitlines()) <= 80
+    assert user.receipts[-1]["troubles"] == [{"code": "ENDPOINT_TOO_BUSY", "cause": cause}]
