@@ -82,7 +82,7 @@ def _take(config: Config, owner: ProcessId | None, endpoint: bool, patience: flo
     from nodexfer.node import ready
 
     try:
-        found = ready.wait(config, job, taken, patience, ready.end_of_job(job))
+        found = ready.wait(config, job, taken, patience, ready.end_of_job(config, job))
         return ready.variables(config, taken, found)
     except BaseException:
         holds.release(config, taken.id)

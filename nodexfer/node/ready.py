@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 from nodexfer.clock import Deadline
 from nodexfer.config import Config
-from nodexfer.errors import EndpointFailed, NodeDirRemoved, NodexferError, from_record
-from nodexfer.node import endpoint, failure, hold
+from nodexfer.errors import EndpointFailed, NodeDirRemoved, from_record
+from nodexfer.node import endpoint, failure, hold, silence
 from nodexfer.paths import private_directory, safe_name
 from nodexfer.scheduler import Job
 
@@ -36,6 +36,9 @@ def wait(config: Config, job: Job, taken: hold.Taken, patience: float | None, de
         failure.raise_since(paths, taken.job, taken.since)
         if found is not None and found.led and found.waiting is not None and tired.passed:
             raise from_record(found.waiting)
+        blocked = silence.blocked(paths)
+        if blocked is not None and (tired.passed or deadline.passed):
+            raise blocked
         if deadline.passed:
             raise EndpointFailed(f"The endpoint was not ready in time: {_state(found)}", "nodexfer status")
         if look.passed:
@@ -76,12 +79,8 @@ def _exchange(config: Config, found: endpoint.Endpoint) -> str:
     raise NodeDirRemoved("The endpoint serves no directory of this node.", "nodexfer status")
 
 
-def end_of_job(job: Job, environ: Mapping[str, str] | None = None) -> Deadline:
-    """The deadline of whatever waits in this job; a day where it has no end. May ask the scheduler (10 s)."""
-    from nodexfer import procs, scheduler
+def end_of_job(config: Config, job: Job, environ: Mapping[str, str] | None = None) -> Deadline:
+    """The deadline of whatever waits in this job, which holds the place. May ask the scheduler (20 s)."""
+    from nodexfer.node import jobend
 
-    try:
-        end = scheduler.end(job, os.environ if environ is None else environ, procs.run)
-    except (OSError, NodexferError):
-        end = None
-    return Deadline(86400.0) if end is None else Deadline.from_epoch(end)
+    return Deadline.from_epoch(jobend.find(config, job, os.environ if environ is None else environ).at)

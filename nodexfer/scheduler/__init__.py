@@ -11,9 +11,9 @@ import os
 import time
 from collections.abc import Mapping
 
-from nodexfer.scheduler.protocol import Job, RunArgv
+from nodexfer.scheduler.protocol import End, Job, RunArgv
 
-__all__ = ["Job", "RunArgv", "detect", "end", "is_over"]
+__all__ = ["End", "Job", "RunArgv", "detect", "end", "is_over"]
 
 
 def detect(environ: Mapping[str, str]) -> Job:
@@ -37,15 +37,18 @@ def detect(environ: Mapping[str, str]) -> Job:
     return local.detect(environ)
 
 
-def end(job: Job, environ: Mapping[str, str], run_argv: RunArgv) -> float | None:
-    """When ``job``, our own, ends: seconds since the epoch, or None where it has no limit or nobody says.
+def end(job: Job, environ: Mapping[str, str], run_argv: RunArgv, *, fresh: bool = False) -> End | None:
+    """When ``job``, our own, ends; None where nobody says.
 
-    Starts at most one process, of at most 10 s.
+    Starts at most two processes, of at most 10 s each; the second only where the first knows nothing.
+    Callers want :func:`nodexfer.node.jobend.find`, which counts them.
+
+    :param fresh: ask, whatever the environment says: the limit may have been changed since the job began.
     """
     if job.scheduler == "slurm":
         from nodexfer.scheduler import slurm
 
-        return slurm.end(job, environ, run_argv, time.time())
+        return slurm.end(job, environ, run_argv, time.time(), fresh=fresh)
     if job.scheduler == "pbs":
         from nodexfer.scheduler import pbs
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 
 from nodexfer import identity
-from nodexfer.scheduler.protocol import Job
+from nodexfer.scheduler.protocol import End, Job
 
 
 def detect(environ: Mapping[str, str]) -> Job:
@@ -16,11 +16,13 @@ def detect(environ: Mapping[str, str]) -> Job:
     return Job("local", identity.host(), name, 0)
 
 
-def end(environ: Mapping[str, str], now: float) -> float | None:
+def end(environ: Mapping[str, str], now: float) -> End | None:
     """``$NODEXFER_END`` (seconds since the epoch), else ``$NODEXFER_TIME`` (seconds from now)."""
     at = _number(environ.get("NODEXFER_END", ""))
+    if at is not None:
+        return End(at, "NODEXFER_END")
     left = _number(environ.get("NODEXFER_TIME", ""))
-    return at if at is not None or left is None else now + left
+    return None if left is None else End(now + left, "NODEXFER_TIME")
 
 
 def _session() -> str:

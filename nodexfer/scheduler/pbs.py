@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from typing import Any
 
-from nodexfer.scheduler.protocol import Job, RunArgv, ask
+from nodexfer.scheduler.protocol import End, Job, RunArgv, ask, local_time
 
 #: pbs_job_attributes(7B), job_state: True = the run is over; our processes end with its script even where no cgroup
 #: makes them. What is not here is unknown.
@@ -37,7 +36,7 @@ def detect(environ: Mapping[str, str]) -> Job | None:
     return Job("pbs", server if dot else "unknown", number, 0)
 
 
-def end(job: Job, run_argv: RunArgv) -> float | None:
+def end(job: Job, run_argv: RunArgv) -> End | None:
     return parse_end(ask(run_argv, show_argv(job)) or "", job)
 
 
@@ -50,7 +49,7 @@ def full_id(job: Job) -> str:
     return job.id if job.cluster == "unknown" else f"{job.id}.{job.cluster}"
 
 
-def parse_end(text: str, job: Job) -> float | None:
+def parse_end(text: str, job: Job) -> End | None:
     """``stime`` + ``Resource_List.walltime``; the latter is absent where no limit was asked for.
 
     (``resources_used.walltime`` is absent at first and then up to a minute old.)
@@ -58,8 +57,12 @@ def parse_end(text: str, job: Job) -> float | None:
     found = _attributes(text, job)
     limits = found.get("Resource_List")
     start = parse_ctime(str(found.get("stime", "")))
-    limit = parse_walltime(str(limits.get("walltime", ""))) if isinstance(limits, dict) else None
-    return None if start is None or limit is None else start + limit
+    if start is None or not isinstance(limits, dict):
+        return None
+    if "walltime" not in limits:
+        return End(None, "qstat")
+    limit = parse_walltime(str(limits["walltime"]))
+    return None if limit is None else End(start + limit, "qstat")
 
 
 def is_over(job: Job, run_argv: RunArgv) -> bool | None:
@@ -75,19 +78,14 @@ def parse_state(text: str, job: Job) -> bool | None:
 
 
 def parse_ctime(text: str) -> float | None:
-    """``Fri Nov 20 22:00:00 2026`` in local time (qstat prints ctime(3)) as seconds since the epoch.
-
-    Of the two that an hour repeated in autumn may mean, the earlier: a deadline too early costs less than one too late.
-    """
+    """``Fri Nov 20 22:00:00 2026`` in local time (qstat prints ctime(3)) as seconds since the epoch."""
     try:
         _, month, day, clock, year = text.split()
         hours, minutes, seconds = (int(part) for part in clock.split(":"))
         wall = (int(year), _MONTHS.index(month) + 1, int(day), hours, minutes, seconds)
     except ValueError:
         return None
-    found = [time.mktime((*wall, 0, 0, summer)) for summer in (0, 1)]
-    exact = [epoch for epoch in found if tuple(time.localtime(epoch)[:6]) == wall]
-    return min(exact or found)
+    return local_time(wall)
 
 
 def parse_walltime(text: str) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -26,6 +27,15 @@ class Job(NamedTuple):
         return f"{self.scheduler}-{self.cluster}-{self.id}.{self.run}"
 
 
+class End(NamedTuple):
+    """What somebody who knows says about a job's end."""
+
+    #: Seconds since the epoch; None: the job has no limit.
+    at: float | None
+    #: Who says so, for people.
+    source: str
+
+
 class Answer(Protocol):
     """How a program ended: :class:`nodexfer.procs.Completed`."""
 
@@ -39,6 +49,16 @@ class RunArgv(Protocol):
     """:func:`nodexfer.procs.run`, or a test's. :raises OSError: not there, or not within ``timeout`` seconds."""
 
     def __call__(self, argv: Sequence[str], *, timeout: float) -> Answer: ...
+
+
+def local_time(wall: tuple[int, int, int, int, int, int]) -> float:
+    """A local time (year to second) as seconds since the epoch.
+
+    Of the two that an hour repeated in autumn may mean, the earlier: a deadline too early costs less than one too late.
+    """
+    found = [time.mktime((*wall, 0, 0, summer)) for summer in (0, 1)]
+    exact = [epoch for epoch in found if tuple(time.localtime(epoch)[:6]) == wall]
+    return min(exact or found)
 
 
 def ask(run_argv: RunArgv, argv: Sequence[str]) -> str | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 
-from nodexfer.scheduler.protocol import Job, RunArgv, ask
+from nodexfer.scheduler.protocol import End, Job, RunArgv, ask, local_time
 
 #: squeue(1) JOB STATE CODES: True = the run is over. Its script has ended, and our processes end with it even where
 #: Slurm's tracking lets some survive (observed with proctrack/linuxproc and pgid). What is not here is unknown.
@@ -33,6 +34,8 @@ STATES: Mapping[str, bool | None] = {
 }
 
 _LEFT = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)")
+#: A line of ``scontrol show job``; nothing that the user can write begins one.
+_END = re.compile(r"^ +StartTime=\S+ EndTime=(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)\b", re.MULTILINE)
 _CLUSTER = re.compile(r"^ClusterName\s*=\s*(\S+)", re.MULTILINE)
 
 
@@ -46,14 +49,19 @@ def detect(environ: Mapping[str, str]) -> Job | None:
     return Job("slurm", cluster, job, int(restarts) if restarts.isdigit() else 0)
 
 
-def end(job: Job, environ: Mapping[str, str], run_argv: RunArgv, now: float) -> float | None:
-    """From ``SLURM_JOB_END_TIME`` (set by newer releases than 22.05), else by asking."""
+def end(job: Job, environ: Mapping[str, str], run_argv: RunArgv, now: float, *, fresh: bool = False) -> End | None:
+    """From ``SLURM_JOB_END_TIME`` (set by newer releases than 22.05), else from squeue, else from scontrol.
+
+    :param fresh: not from the environment, which does not know of a limit that was changed.
+    """
     known = environ.get("SLURM_JOB_END_TIME", "")
-    if known.isdigit() and int(known) > 0:
-        return float(known)
-    text = ask(run_argv, left_argv(job))
-    left = parse_left(text or "")
-    return None if left is None else now + left
+    if known.isdigit() and int(known) > 0 and not fresh:
+        return End(float(known), "SLURM_JOB_END_TIME")
+    left = parse_left(ask(run_argv, left_argv(job)) or "")
+    if left is not None:
+        return End(None if left == math.inf else now + left, "squeue")
+    at = parse_end(ask(run_argv, end_argv(job)) or "")
+    return None if at is None else End(at, "scontrol")
 
 
 def left_argv(job: Job) -> list[str]:
@@ -62,14 +70,25 @@ def left_argv(job: Job) -> list[str]:
 
 
 def parse_left(text: str) -> float | None:
-    """Seconds left, the least where a heterogeneous job has several lines.
+    """Seconds left, the least where a heterogeneous job has several lines; infinite for UNLIMITED.
 
-    None for UNLIMITED and NOT_SET, and for INVALID, which Slurm prints both past the limit and above a year
-    (secs2time_str in its source): neither gives a time to plan with.
+    None for NOT_SET, and for INVALID, which Slurm prints both past the limit and above a year (secs2time_str in its
+    source): neither gives a time to plan with.
     """
-    found = [_LEFT.fullmatch(line.strip()) for line in text.splitlines()]
-    times = [[int(part or 0) for part in match.groups()] for match in found if match]
-    return min((float(((d * 24 + h) * 60 + m) * 60 + s) for d, h, m, s in times), default=None)
+    lines = [line.strip() for line in text.splitlines()]
+    times = [[int(part or 0) for part in match.groups()] for match in map(_LEFT.fullmatch, lines) if match]
+    found = [float(((d * 24 + h) * 60 + m) * 60 + s) for d, h, m, s in times]
+    return min([*found, *(math.inf for line in lines if line == "UNLIMITED")], default=None)
+
+
+def end_argv(job: Job) -> list[str]:
+    return ["scontrol", "show", "job", job.id]
+
+
+def parse_end(text: str) -> float | None:
+    """``EndTime``, in local time; the earliest where a heterogeneous job has several. None for Unknown."""
+    found = [tuple(int(part) for part in match.groups()) for match in _END.finditer(text)]
+    return min((local_time((y, mo, d, h, m, s)) for y, mo, d, h, m, s in found), default=None)
 
 
 def is_over(job: Job, environ: Mapping[str, str], run_argv: RunArgv) -> bool | None:

@@ -290,7 +290,7 @@ def test_another_gcp_of_this_user_is_waited_for_and_never_stopped(
     eventually(lambda: leader(user).state == endpoint.WAITING)
     assert foreign.process.poll() is None
     foreign.stop()
-    found = waiting.wait(user, job(), taken, None, waiting.end_of_job(job(), {}))
+    found = waiting.wait(user, job(), taken, None, waiting.end_of_job(user, job(), {}))
     assert found.ready
     hold.release(user, taken.id)
     assert quiet(user)

@@ -115,15 +115,15 @@ def test_a_deadline_comes_from_the_jobs_end_and_is_asked_for_once(
     config.node_paths.make()
     asked: list[float] = []
 
-    def end(*_: object) -> float:
+    def end(*_: object, **__: object) -> scheduler.End:
         asked.append(1e10)
-        return 1e10
+        return scheduler.End(1e10, "a test")
 
     monkeypatch.setattr(scheduler, "end", end)
     job = Job("pbs", "server", "1", 0)
     assert [client.deadline_of(config, job, {}) for _ in range(3)] == [1e10 - client.RESERVE_SECONDS] * 3
     assert len(asked) == 1
-    monkeypatch.setattr(scheduler, "end", lambda *_: 1.0)
+    monkeypatch.setattr(scheduler, "end", lambda *_, **__: scheduler.End(1.0, "a test"))
     with pytest.raises(DeadlinePassed):
         client.deadline_of(config, Job("pbs", "server", "2", 0), {})
 

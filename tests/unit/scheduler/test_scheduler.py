@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodexfer import identity, procs
-from nodexfer.scheduler import Job, detect, end, is_over, local, pbs, slurm
+from nodexfer.scheduler import End, Job, detect, end, is_over, local, pbs, slurm
 
 SLURM = Job("slurm", "test", "12", 1)
 PBS = Job("pbs", "server", "1[3]", 0)
@@ -96,7 +97,8 @@ def test_a_job_id_that_is_none_is_no_job(environ: dict[str, str]) -> None:
         ("23:59:59", 86399),
         ("2-03:04:05", 183845),
         ("1:00\n2:00\n", 60),
-        ("UNLIMITED", None),
+        ("UNLIMITED\n", math.inf),
+        ("UNLIMITED\n2:00\n", 120),
         ("NOT_SET", None),
         ("INVALID", None),
         ("", None),
@@ -120,7 +122,7 @@ def test_the_time_left_is_read_as_slurm_writes_it(seconds: int) -> None:
 
 def test_slurms_end_comes_from_the_environment_where_it_is_there() -> None:
     programs = Programs()
-    assert end(SLURM, {"SLURM_JOB_END_TIME": "1790000000"}, programs) == 1790000000.0
+    assert end(SLURM, {"SLURM_JOB_END_TIME": "1790000000"}, programs) == End(1790000000.0, "SLURM_JOB_END_TIME")
     assert programs.asked == []
 
 
@@ -129,8 +131,38 @@ def test_slurms_end_is_asked_for_once_where_it_is_not() -> None:
     before = time.time()
     found = end(SLURM, {}, programs)
     assert found is not None
-    assert before + 600 <= found <= time.time() + 600
+    assert found.at is not None
+    assert before + 600 <= found.at <= time.time() + 600
     assert programs.asked == [["squeue", "-h", "-j", "12", "-o", "%L"]]
+
+
+def test_a_limit_that_may_have_been_changed_is_asked_for_whatever_the_environment_says() -> None:
+    programs = Programs(squeue="UNLIMITED\n")
+    assert end(SLURM, {"SLURM_JOB_END_TIME": "1790000000"}, programs, fresh=True) == End(None, "squeue")
+    assert len(programs.asked) == 1
+
+
+#: As Slurm 22.05 prints it, with a job's name that tries to be taken for more.
+SCONTROL = """\
+JobId=12 JobName=x EndTime=2001-01-01T00:00:00
+   UserId=me(1000) GroupId=me(1000) MCS_label=N/A
+   RunTime=00:00:10 TimeLimit=00:10:00 TimeMin=N/A
+   SubmitTime=2026-11-20T21:49:58 EligibleTime=2026-11-20T21:49:58
+   AccrueTime=2026-11-20T21:49:58
+   StartTime=2026-11-20T21:50:00 EndTime={} Deadline=N/A
+"""
+
+
+@pytest.mark.usefixtures("new_york")
+def test_scontrol_is_asked_where_squeue_knows_nothing_and_its_time_is_local() -> None:
+    programs = Programs(squeue="INVALID\n", scontrol=SCONTROL.format("2026-11-20T22:00:00"))
+    assert end(SLURM, {}, programs) == End(1795230000, "scontrol")
+    assert programs.asked[1] == ["scontrol", "show", "job", "12"]
+
+
+@pytest.mark.parametrize("text", ["", SCONTROL.format("Unknown"), "slurm_load_jobs error: Invalid job id specified"])
+def test_an_end_that_scontrol_does_not_tell_is_not_guessed(text: str) -> None:
+    assert slurm.parse_end(text) is None
 
 
 def qstat(**attributes: object) -> str:
@@ -184,14 +216,29 @@ def test_the_end_under_pbs_is_start_plus_limit() -> None:
     start = time.mktime((2026, 11, 20, 22, 0, 0, 0, 0, -1))
     text = qstat(stime=time.ctime(start), Resource_List={"walltime": "00:10:30"})
     programs = Programs(qstat=text)
-    assert end(PBS, {}, programs) == start + 630
+    assert end(PBS, {}, programs) == End(start + 630, "qstat")
     assert programs.asked == [["qstat", "-x", "-f", "-F", "json", "1[3].server"]]
+
+
+def test_a_pbs_job_that_asked_for_no_walltime_has_no_limit() -> None:
+    text = qstat(stime="Fri Nov 20 22:00:00 2026", Resource_List={"ncpus": 1})
+    assert pbs.parse_end(text, PBS) == End(None, "qstat")
+
+
+def test_the_used_time_is_never_looked_at() -> None:
+    text = qstat(stime="Fri Nov 20 22:00:00 2026", Resource_List={"walltime": "1:00:00"})
+    stale = qstat(
+        stime="Fri Nov 20 22:00:00 2026",
+        Resource_List={"walltime": "1:00:00"},
+        resources_used={"walltime": "00:59:59"},
+    )
+    assert pbs.parse_end(text, PBS) == pbs.parse_end(stale, PBS)
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        qstat(stime="Fri Nov 20 22:00:00 2026", Resource_List={"ncpus": 1}),
+        qstat(stime="Fri Nov 20 22:00:00 2026", Resource_List={"walltime": "soon"}),
         qstat(stime="Fri Nov 20 22:00:00 2026"),
         qstat(Resource_List={"walltime": "01:00:00"}),
         qstat().replace("1[3].server", "2.server"),
@@ -210,8 +257,8 @@ def test_control_characters_of_the_users_variables_do_not_hide_the_end() -> None
 
 
 def test_a_local_job_ends_when_it_is_told_to() -> None:
-    assert local.end({"NODEXFER_END": "1790000000.5", "NODEXFER_TIME": "1"}, 5.0) == 1790000000.5
-    assert local.end({"NODEXFER_TIME": "60"}, 5.0) == 65.0
+    assert local.end({"NODEXFER_END": "1790000000.5", "NODEXFER_TIME": "1"}, 5.0) == End(1790000000.5, "NODEXFER_END")
+    assert local.end({"NODEXFER_TIME": "60"}, 5.0) == End(65.0, "NODEXFER_TIME")
     for none in ({}, {"NODEXFER_TIME": "soon"}, {"NODEXFER_TIME": "inf"}, {"NODEXFER_TIME": "-1"}):
         assert local.end(none, 5.0) is None
 
