@@ -23,6 +23,7 @@ from nodexfer.node import hold as holds
 from nodexfer.scheduler import Job
 
 if TYPE_CHECKING:
+    from nodexfer.node.jobend import JobEnd
     from nodexfer.staging.client import Client, OnProgress
     from nodexfer.staging.receipt import Receipt
 
@@ -60,7 +61,7 @@ class Node:
     ) -> Receipt:
         """Bring sources to this node; the proof. By the rules of ``cp -r``; without ``dest``, into the scratch.
 
-        Waits at most until the end of the job, less 30 s (72 h where it has none).
+        Waits at most until the end of the job, less 30 s (24 h where nobody knows it).
 
         :param sources: ``name:/path`` or ``globus://<uuid>/path``: one, several, or a mapping to destinations.
         :param overwrite: an existing destination is replaced.
@@ -116,14 +117,30 @@ class Node:
             holds.release(self._config, taken.id)
         raise EndpointFailed(f"The endpoint of this node was not ready within {timeout:g} s.")
 
-    def client(self, *, wait_endpoint: float | None = None, on_progress: OnProgress | None = None) -> Client:
-        """On whose behalf the commands ask. :raises DeadlinePassed: the job ends within 30 s."""
+    def end(self, *, again: bool = False) -> JobEnd:
+        """When the job ends; see :func:`nodexfer.node.jobend.find`."""
+        from nodexfer.node import jobend
+
+        return jobend.find(self._config, self._job, self._environ, again=again)
+
+    def client(
+        self,
+        *,
+        wait_endpoint: float | None = None,
+        on_progress: OnProgress | None = None,
+        deadline: float | None = None,
+    ) -> Client:
+        """On whose behalf the commands ask.
+
+        :param deadline: seconds since the epoch; None: 30 s before the job ends.
+        :raises DeadlinePassed: it ends within 30 s.
+        """
         from nodexfer.staging.client import Client, deadline_of
 
         return Client(
             config=self._config,
             job=self._job,
-            deadline=deadline_of(self._config, self._job, self._environ),
+            deadline=deadline_of(self._config, self._job, self._environ) if deadline is None else deadline,
             environ=self._environ,
             on_progress=on_progress or (lambda _: None),
             wait_endpoint=wait_endpoint,

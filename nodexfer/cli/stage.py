@@ -79,7 +79,7 @@ def stage_in(paths: tuple[str, ...], manifest: str | None, as_json: bool, **sett
         wanted = intents.fetches(sources, destination, config, base=os.getcwd())
     from nodexfer.staging.bring import bring
 
-    _finish(_move("stage-in", config, lambda who: bring(who, wanted, **_flags(settings)), settings), as_json)
+    _finish(_move("stage-in", config, lambda who: bring(who, wanted, **flags(settings)), settings), as_json)
     return 0
 
 
@@ -109,7 +109,7 @@ def stage_out(paths: tuple[str, ...], manifest: str | None, as_json: bool, **set
         wanted = intents.sends(sources, destination, config, base=os.getcwd())
     from nodexfer.staging.send import send
 
-    _finish(_move("stage-out", config, lambda who: send(who, wanted, **_flags(settings)), settings), as_json)
+    _finish(_move("stage-out", config, lambda who: send(who, wanted, **flags(settings)), settings), as_json)
     return 0
 
 
@@ -127,7 +127,8 @@ def _pairs(manifest: str, paths: tuple[str, ...]) -> list[tuple[str, str]]:
     return [(pair.source, pair.destination) for pair in read(manifest)]
 
 
-def _flags(settings: dict[str, Any]) -> dict[str, bool]:
+def flags(settings: dict[str, Any]) -> dict[str, Any]:
+    """Of the options, what the moving itself takes."""
     return {"overwrite": settings["overwrite"], "merge": settings["merge"]}
 
 
