@@ -68,10 +68,13 @@ class UrlMalformed(SetupError):
 
 
 class HoldUnknown(SetupError):
-    """A release of a hold that this place does not know."""
-
     exit_code = 14
     default_next = "nodexfer status"
+
+
+class ReceiptUnknown(SetupError):
+    exit_code = 15
+    default_next = "nodexfer receipts list"
 
 
 # 20-29: what is, or is not, at either side ---------------------------------------------------------------------
@@ -101,8 +104,6 @@ class DestinationExists(DataError, FileExistsError):
 
 
 class OutputMissing(DataError, FileNotFoundError):
-    """An output that the program was to write is not there."""
-
     exit_code = 24
 
 
@@ -168,8 +169,6 @@ class LeaseLost(EndpointError):
 
 
 class EndpointHeld(EndpointError):
-    """The endpoint is in use somewhere, and so can not be removed."""
-
     exit_code = 38
     default_next = "nodexfer pool list"
 
@@ -190,8 +189,6 @@ class TokenExpired(ServiceError):
 
 
 class SecretExposed(ServiceError):
-    """A file with a secret in it can be read by others."""
-
     exit_code = 42
 
 
@@ -236,8 +233,6 @@ class HomeFull(NodeError):
 
 
 class RecordBroken(NodeError):
-    """A record could not be read; it was set aside, not overwritten."""
-
     exit_code = 54
 
 

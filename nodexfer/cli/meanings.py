@@ -12,6 +12,7 @@ MEANINGS: dict[str, str] = {
     "CollectionUnknown": "the configuration knows no collection of that name",
     "UrlMalformed": "neither `name:/path` nor `globus://<uuid>/path` nor a path",
     "HoldUnknown": "a release of something that is not held here",
+    "ReceiptUnknown": "no receipt, or more than one, has an id that begins so",
     "SourceMissing": "the source is not there; found in seconds, before anything moves",
     "PermissionRefused": "one side does not let you read or write there",
     "DestinationNotAllowed": "the local path lies outside the `roots`",
