@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from nodexfer.errors import EndpointFailed, ForeignGcp, GcpMissing, PoolEntryBroken
-from nodexfer.gcp import process
+from nodexfer.gcp import environment, process
 from nodexfer.gcp.install import Program
 from nodexfer.gcp.strays import kill_strays, strays
 from nodexfer.identity import ProcessId
@@ -25,7 +25,7 @@ LEADER = """
 import sys
 from tests.process.gcp_double import place, Place
 from nodexfer.config import load
-from nodexfer.gcp import process
+from nodexfer.gcp import environment, process
 from nodexfer.gcp.install import Program
 node, working, log, lock, prefix, gcp = sys.argv[1:]
 config = load({"HOME": node, "NODEXFER_GCP_ADDRESS": prefix, "NODEXFER_NODE_DIR": node})
@@ -183,6 +183,18 @@ def test_the_next_guard_clears_what_a_killed_guard_left_before_it_starts_gcp(her
     assert len(strays(here.working)) == 4
     second.stop()
     first.guard.close()
+
+
+def test_a_stray_that_does_not_hold_the_address_is_cleared_before_gcp_starts(here: Place) -> None:
+    stray = subprocess.Popen(["/bin/sleep", "60"], env={environment.MARK: here.working})
+    try:
+        running = start(here)
+        eventually(lambda: os.path.exists(f"{here.working}/ready"))
+        assert stray.poll() == -9
+        running.stop()
+    finally:
+        stray.kill()
+        stray.wait()
 
 
 def test_a_guard_waits_for_the_lock_of_an_older_one(here: Place) -> None:

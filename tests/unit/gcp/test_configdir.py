@@ -107,6 +107,16 @@ def test_a_broken_entry_is_named_with_the_command_that_mends_it(entry: Path, tmp
     assert not (tmp_path / "gcp-here").exists()
 
 
+def test_an_entry_of_another_user_is_broken_for_us(
+    entry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GCP would refuse it, and its key is theirs."""
+    us = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: us + 1)
+    with pytest.raises(PoolEntryBroken, match=f"belongs to user id {us}"):
+        configdir.check_out(str(entry), str(tmp_path / "gcp-here"))
+
+
 def test_a_setup_makes_a_private_directory_and_gives_the_endpoint(tmp_path: Path) -> None:
     body = f"""
 assert sys.argv[1:4] == ["-setup", "--setup-key", "{KEY}"] and sys.argv[4] == "-dir", sys.argv

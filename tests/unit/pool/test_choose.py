@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -150,6 +151,31 @@ def test_a_dead_neighbour_on_this_node_is_known_by_its_free_locks(tmp_path: Path
         at_once(config(tmp_path))
     os.close(guard)
     assert at_once(config(tmp_path)).number == 2
+
+
+def test_a_neighbour_that_comes_back_while_we_judge_keeps_its_endpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node_dir = neighbour(tmp_path, "place-3")
+    give_to(add_entry(tmp_path, "node-1"), ME._replace(place="place-3", node_dir=str(node_dir)))
+    lock, verdict = os.open(node_dir, os.O_RDONLY), leases.verdict
+
+    def judged(*arguments: Any, **named: Any) -> leases.Verdict:
+        found = verdict(*arguments, **named)
+        assert found is leases.Verdict.DEAD
+        return found
+
+    def ahead(queue: Queue) -> int:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return 0
+
+    monkeypatch.setattr(leases, "verdict", judged)
+    monkeypatch.setattr(Queue, "ahead", ahead)
+    try:
+        with pytest.raises(PoolExhausted):
+            at_once(config(tmp_path))
+    finally:
+        os.close(lock)
 
 
 def test_a_neighbour_behind_another_tmp_is_not_judged_by_our_files(tmp_path: Path) -> None:
