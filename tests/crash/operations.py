@@ -1,0 +1,176 @@
+"""What the children do: each is one step of nodexfer's own, called as its programs call it. What it returns is JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import nodexfer.globus.sdk
+from nodexfer import procs, records
+from nodexfer.config import Config, load
+from nodexfer.errors import HoldUnknown
+from nodexfer.identity import ProcessId
+from nodexfer.node import claim, hold, registry
+from nodexfer.node.keeper import Keeper
+from nodexfer.paths import private_directory
+from nodexfer.pool import lease as leases
+from nodexfer.scheduler import Job
+from nodexfer.staging import desk, intents
+from nodexfer.staging.bring import bring as bring_in
+from nodexfer.staging.client import Client
+from nodexfer.staging.send import send as send_out
+from tests.crash.link import RemoteGlobus
+from tests.crash.points import Points
+
+
+def job(number: str) -> Job:
+    return Job("local", "host", number, 0)
+
+
+# -- records -------------------------------------------------------------------------------------------------------
+
+
+def write_record(points: Points, path: str, record: dict[str, Any], how: str) -> None:
+    points.install()
+    if how == "locked":
+        records.write_locked(path, record)
+    else:
+        records.write(path, record, shared=how == "shared")
+
+
+# -- the node ------------------------------------------------------------------------------------------------------
+
+
+def acquire(points: Points, number: str, owned: bool) -> str:
+    """As a command does; its script is this very process, or the zygote where a program takes the hold for itself."""
+    if not owned:
+        os.setsid()
+    points.install()
+    return hold.take(load(), job(number), procs.this() if owned else None).id
+
+
+def acquire_for_the_zygote(points: Points, number: str) -> str:
+    """A hold that outlives this child."""
+    return hold.take(load(), job(number)).id
+
+
+def release(points: Points, hold_id: str) -> bool:
+    points.install()
+    try:
+        return hold.release(load(), hold_id)
+    except HoldUnknown:
+        return False
+
+
+def come_and_go(points: Points, number: str) -> None:
+    """The next run: a job that holds, finds its scratch, and releases."""
+    os.setsid()
+    taken = hold.take(load(), job(number))
+    with open(f"{taken.scratch}/file", "x", encoding="ascii"):
+        pass
+    assert hold.release(load(), taken.id)
+    assert not os.path.exists(taken.scratch)
+
+
+def add_hold(points: Points, number: str, pid: int) -> str:
+    """A hold without a keeper, that lives by the process ``pid``; its scratch has a file."""
+    paths = load().node_paths
+    key = job(number).key
+    found = registry.new_hold(key, None, ProcessId.of(pid), False)
+    with registry.Transaction(paths, create=True) as table:
+        table.add(found)
+    with open(f"{private_directory(paths.scratch(key))}/file", "w", encoding="ascii") as file:
+        file.write(key)
+    return found.id
+
+
+def drop_hold(points: Points, hold_id: str) -> None:
+    with registry.Transaction(load().node_paths) as table:
+        table.drop(hold_id)
+
+
+def keep(points: Points, number: str) -> None:
+    """A keeper's whole life: it begins, clears up after the dead, loses its last hold, and ends."""
+    config = load()
+    add_hold(points, number, os.getpid())
+    points.install()
+    keeper = Keeper(config, job(number), procs.this())
+    assert keeper.begin() == hold.HOLDS
+    with registry.Transaction(config.node_paths) as table:
+        for found in table.of(job(number).key):
+            table.drop(found.id)
+    keeper.run()
+
+
+# -- the pool ------------------------------------------------------------------------------------------------------
+
+
+def lead(points: Points, credentials: str) -> list[Any]:
+    """What a leader does with a lease, without GCP: taken, prepared, renewed, GCP's own change brought back, given."""
+    config = load()
+    config.node_paths.make()
+    points.install()
+
+    def wait(_: object) -> None:
+        raise AssertionError("there is an endpoint, and it was not taken")
+
+    lease = claim.take(config, job("1"), wait, wait).lease
+    prepared = claim.prepare(config, lease)
+    leases.renew(lease)
+    with open(f"{prepared.working}/lta/key", "w", encoding="ascii") as file:
+        file.write(credentials)
+    claim.give_back(config, lease)
+    return [lease.entry, lease.number]
+
+
+# -- requests ------------------------------------------------------------------------------------------------------
+
+
+def serve(points: Points, socket: str, endpoint: str, lease: int, exchanges: Mapping[str, str], over: str) -> None:
+    """The desk, whole: ready at once, until the file ``over`` is there."""
+    orders, ours = os.pipe2(os.O_CLOEXEC)
+    sys.stdin = os.fdopen(orders, encoding="utf-8")
+    globus = RemoteGlobus(socket, points)
+    nodexfer.globus.sdk.connect = lambda config, environ: globus  # type: ignore[assignment, return-value]
+    serving = {"do": "serve", "endpoint": endpoint, "lease": lease, "exchanges": exchanges, "seconds": 10}
+    os.write(ours, json.dumps(serving).encode() + b"\n")
+
+    def watch() -> None:
+        while not os.path.exists(over):
+            time.sleep(0.005)
+        os.write(ours, b'{"do": "stop"}\n')
+
+    threading.Thread(target=watch, daemon=True).start()
+    points.install()
+    assert desk.main() == 0
+
+
+def _client(config: Config, service: str, seconds: float) -> Client:
+    environ = {"GLOBUS_SDK_SERVICE_URL_TRANSFER": f"{service}/v0.10/"}
+    return Client(config, job("1"), time.time() + seconds, environ)
+
+
+def bring(points: Points, service: str, base: str, pairs: Mapping[str, str], flags: Mapping[str, bool]) -> Any:
+    """A stage-in by its command."""
+    config = load()
+    fetches = intents.fetches(dict(pairs), None, config, base=base)
+    points.install()
+    return bring_in(_client(config, service, 20.0), fetches, **flags).as_record()
+
+
+def send(points: Points, service: str, base: str, pairs: Mapping[str, str], flags: Mapping[str, bool]) -> Any:
+    """A stage-out by its command."""
+    config = load()
+    sends = intents.sends(dict(pairs), None, config, base=base)
+    points.install()
+    return send_out(_client(config, service, 20.0), sends, **flags).as_record()
+
+
+def end_job(points: Points, number: str) -> None:
+    """The end of a job whose command died: the next keeper here takes its things away."""
+    keep(points, number)
