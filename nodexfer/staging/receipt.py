@@ -1,7 +1,8 @@
 """The proof of a request: ``receipts/<yyyy-mm>/<request>.json`` on the shared file system.
 
 It is there from the beginning, with ``state`` "asked": that no receipt can be written is then known before anything is
-moved, and a job that is killed leaves a word of what it was about. "done" is written when everything is proven and in
+moved, and a job that is killed leaves a word of what it was about. "salvaged" says that copies of outputs wait on the
+shared file system to be sent (:mod:`nodexfer.staging.resume`). "done" is written when everything is proven and in
 place; nothing else ever says so.
 """
 
@@ -48,7 +49,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 
     format: int = FORMAT
     id: str
-    state: Literal["asked", "done"] = "asked"
+    state: Literal["asked", "salvaged", "done"] = "asked"
     direction: Literal["in", "out"]
     job: str
     host: str
@@ -63,6 +64,9 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     waited_endpoint: float = 0.0
     bytes: int = 0
     files: tuple[ReceiptFile, ...] = ()
+    #: Of outputs that could not go out in time: where the copies are (none any more once "done"), and what is in none.
+    salvage: str | None = None
+    unsaved: tuple[str, ...] = ()
     #: Where this receipt is kept; not written into it.
     path: str = ""
 

@@ -1,0 +1,286 @@
+"""Outputs saved in the job's own process: whole copies only, known at every moment."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nodexfer.errors import HomeFull, OutputMissing
+from nodexfer.staging import intents, journal, salvage, salvage_copy, salvage_record
+from nodexfer.staging.receipt import read
+from nodexfer.staging.salvage import Salvaged
+from tests.support.place import OTHER, SITE, Place
+
+
+def save(place: Place, *sources: str, dest: str = "site:/out/", seconds: float = 30.0, **options: Any) -> Salvaged:
+    sends = intents.sends(list(sources), dest, place.config, base=str(place.node))
+    return salvage.save(place.client(), sends, deadline=time.time() + seconds, **options)
+
+
+def tree(top: Path) -> dict[str, bytes]:
+    for name in ("one", "below/two", "below/deep/three"):
+        (top / name).parent.mkdir(parents=True, exist_ok=True)
+        (top / name).write_bytes(os.urandom(3000))
+    (top / "empty").mkdir()
+    (top / "nothing").write_bytes(b"")
+    return contents(top)
+
+
+def contents(top: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(top)): path.read_bytes() for path in top.rglob("*") if path.is_file()}
+
+
+def saved_dirs(place: Place) -> list[str]:
+    return salvage_record.directories(place.config.home_paths)
+
+
+def test_files_and_directories_are_saved_whole_with_their_checksums(place: Place) -> None:
+    have = tree(place.node / "d")
+    (place.node / "f").write_bytes(b"f" * 5_000_000)
+    found = save(place, "d", "f")
+    data = Path(found.directory) / "data"
+    assert contents(data / "0") == have
+    assert (data / "0/empty").is_dir()
+    assert (data / "1").read_bytes() == b"f" * 5_000_000
+    assert found.unsaved == ()
+    assert {(file.source, file.size) for file in found.files} == {
+        (str(path), path.stat().st_size)
+        for path in place.node.rglob("*")
+        if path.is_file() and "nodexfer" not in str(path)
+    }
+    assert all(salvage_copy.checksum(file.destination).checksum == file.checksum for file in found.files)
+
+
+def test_the_receipt_says_salvaged_and_where(place: Place) -> None:
+    (place.node / "f").write_bytes(b"x")
+    found = save(place, "f")
+    kept = read(found.receipt.path)
+    assert kept is not None
+    assert (kept.state, kept.salvage, kept.bytes, kept.unsaved) == ("salvaged", found.directory, 1, ())
+
+
+def test_what_was_written_last_is_saved_first(place: Place) -> None:
+    for age, name in ((3, "old"), (1, "new"), (2, "middle")):
+        (place.node / name).write_bytes(b"x")
+        os.utime(place.node / name, (time.time() - age * 100,) * 2)
+    one_thread = save(place, "old", "new", "middle")
+    lines = journal.read(one_thread.directory)
+    assert sorted(lines, key=lambda copy: copy.index) != sorted(lines, key=lambda copy: copy.number)
+    assert [copy.number for copy in sorted(lines, key=lambda copy: copy.index)] == [1, 2, 0]
+    named = save(place, "old", "new", "middle", newest_first=False)
+    assert [copy.number for copy in sorted(journal.read(named.directory), key=lambda copy: copy.index)] == [0, 1, 2]
+
+
+def test_what_is_wrong_with_one_output_does_not_cost_the_others(place: Place) -> None:
+    (place.node / "good").write_bytes(b"good")
+    os.mkfifo(place.node / "pipe")
+    (place.node / "link").symlink_to("good")
+    found = save(place, "pipe", "missing", "good", "link")
+    assert {os.path.basename(file.source) for file in found.files} == {"good", "link"}
+    assert [text.rpartition("/")[2] for text in found.unsaved] == [
+        "pipe: it is no plain file",
+        "missing: it does not exist",
+    ] or {text.rpartition("/")[2] for text in found.unsaved} == {
+        "pipe: it is no plain file",
+        "missing: it does not exist",
+    }
+
+
+def test_nothing_to_save_is_said_and_leaves_nothing(place: Place) -> None:
+    with pytest.raises(OutputMissing, match="nothing to save"):
+        save(place, "missing")
+    assert saved_dirs(place) == []
+
+
+def test_a_name_that_is_not_utf8_is_saved_too(place: Place) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    (place.node / "d").mkdir()
+    (place.node / "d" / name).write_bytes(b"x")
+    found = save(place, "d")
+    assert [copy.path for copy in journal.read(found.directory)] == [name]
+    assert (Path(found.directory) / "data/0" / name).read_bytes() == b"x"
+
+
+def test_when_the_time_is_up_what_is_whole_counts_and_the_rest_is_named(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(20):
+        (place.node / f"f{number:02}").write_bytes(bytes(200_000))
+    real = os.fsync
+
+    def slow(descriptor: int) -> None:
+        time.sleep(0.1)
+        real(descriptor)
+
+    monkeypatch.setattr(salvage_copy, "os", _Os(fsync=slow))
+    began = time.monotonic()
+    found = save(place, *(f"f{number:02}" for number in range(20)), seconds=0.4)
+    assert time.monotonic() - began < 4
+    assert 0 < len(found.files) < 20
+    assert len(found.files) + len(found.unsaved) == 20
+    assert all("the time was up" in text for text in found.unsaved)
+    assert_only_whole_copies(found.directory)
+
+
+class Quota:
+    """A file system that takes so many bytes more, and says so only when they are written."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, room: int, code: int) -> None:
+        self.room, self._code, self._write = room, code, os.write
+        monkeypatch.setattr(salvage_copy, "os", _Os(write=self.write))
+
+    def write(self, descriptor: int, data: Any) -> int:
+        if len(data) > self.room:
+            raise OSError(self._code, os.strerror(self._code))
+        self.room -= len(data)
+        return self._write(descriptor, data)
+
+
+class _Os:
+    """The module, but for what is given."""
+
+    def __init__(self, **replaced: Callable[..., Any]) -> None:
+        self.__dict__.update(replaced)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_file_system_keeps_what_fits_and_names_both(
+    place: Place, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    for name, size in (("small", 10_000), ("large", 900_000), ("tiny", 100)):
+        (place.node / name).write_bytes(os.urandom(size))
+    Quota(monkeypatch, 300_000, code)
+    with pytest.raises(HomeFull, match=r"2 files .* saved in .*Not saved: \S*large: no space") as caught:
+        save(place, "large", "small", "tiny")
+    (directory,) = saved_dirs(place)
+    assert caught.value.next == f"nodexfer resume {os.path.basename(directory)}"
+    assert_only_whole_copies(directory)
+    assert {os.path.basename(copy.source) for copy in journal.read(directory)} == {"small", "tiny"}
+    record = salvage_record.read(directory)
+    assert record is not None
+    assert (record.state, len(record.unsaved)) == ("saved", 1)
+
+
+def test_a_file_that_is_written_to_meanwhile_is_not_taken_for_saved(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place.node / "f").write_bytes(b"x" * 1000)
+    (place.node / "g").write_bytes(b"y")
+    real = os.fsync
+
+    def meddle(descriptor: int) -> None:
+        with open(place.node / "f", "ab") as file:
+            file.write(b"more")
+        real(descriptor)
+
+    os.utime(place.node / "f", (1, 1))
+    monkeypatch.setattr(salvage_copy, "os", _Os(fsync=meddle))
+    found = save(place, "f")
+    assert found.files == ()
+    assert found.unsaved == (f"{place.node}/f: it was written to while it was copied",)
+
+
+def test_a_copy_that_reads_differently_is_not_taken_for_saved(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place.node / "f").write_bytes(b"x" * 1000)
+
+    def damage(descriptor: int, *_: int) -> None:
+        os.pwrite(descriptor, b"?", 500)
+
+    monkeypatch.setattr(salvage_copy.os, "posix_fadvise", damage)
+    assert save(place, "f").unsaved == (f"{place.node}/f: its copy is not what was written",)
+
+
+def assert_only_whole_copies(directory: str) -> None:
+    """After what a next reader does: every file there is in the journal, and is its source."""
+    copies = journal.read(directory)
+    journal.settle(directory, copies)
+    there = {os.path.join(where, name) for where, _, names in os.walk(f"{directory}/data") for name in names}
+    assert there == {copy.place(directory) for copy in copies}
+    assert not any(names for _, _, names in os.walk(f"{directory}/part"))
+    for copy in copies:
+        assert Path(copy.place(directory)).read_bytes() == Path(copy.source).read_bytes()
+
+
+_EVENTS = ("open", "write", "fsync", "rename", "mkdir", "unlink", "ftruncate")
+
+
+def _die_at(number: int) -> None:
+    """SIGKILL to this very process at the ``number``-th call that changes a file system."""
+    seen = 0
+
+    def counted(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            nonlocal seen
+            seen += 1
+            if seen == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(*arguments, **options)
+
+        return call
+
+    for name in _EVENTS:
+        setattr(os, name, counted(getattr(os, name)))
+
+
+def in_a_child(work: Callable[[], object], number: int) -> bool:
+    """Do ``work`` in a child that dies at its ``number``-th event; True when it came to its end before."""
+    child = os.fork()
+    if child == 0:
+        try:
+            _die_at(number)
+            work()
+            os._exit(0)
+        finally:
+            os._exit(9)
+    status = os.waitpid(child, 0)[1]
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, status
+    return not os.WIFSIGNALED(status)
+
+
+def test_whenever_it_dies_the_journal_knows_what_is_whole(place: Place) -> None:
+    tree(place.node / "d")
+    (place.node / "f").write_bytes(b"f" * 600_000)
+    points, counts = 0, []
+    while not in_a_child(lambda: save(place, "d", "f"), points + 1):
+        points += 1
+        for directory in saved_dirs(place):
+            assert_only_whole_copies(directory)
+            counts.append(len(journal.read(directory)))
+            salvage_record.remove(directory)
+    assert points > 30
+    assert {0, 5} <= set(counts)
+
+
+def test_a_torn_line_is_none(place: Place) -> None:
+    (place.node / "a").write_bytes(b"a")
+    (place.node / "b").write_bytes(b"b")
+    found = save(place, "a", "b")
+    path = Path(found.directory) / "journal"
+    whole = path.read_bytes()
+    for cut in range(0, len(whole), 7):
+        path.write_bytes(whole[:cut])
+        assert len(journal.read(found.directory)) == whole[:cut].count(b"\n")
+    assert json.loads(whole.splitlines()[0])["size"] == 1
+
+
+def test_the_destinations_are_kept(place: Place) -> None:
+    (place.node / "a").write_bytes(b"a")
+    sends = intents.exact_sends(
+        [(f"{place.node}/a", "site:/x"), (f"{place.node}/a", "other:/y")], place.config, base="/"
+    )
+    found = salvage.save(place.client(), sends, deadline=time.time() + 9, overwrite=True)
+    record = salvage_record.read(found.directory)
+    assert record is not None
+    assert record.overwrite
+    assert [(item.collection, item.path) for item in record.items] == [(SITE, "/x"), (OTHER, "/deep/y")]
