@@ -30,7 +30,7 @@ help:
 demo: $(READY)
 	.venv/bin/nodexfer demo
 
-test: lint test-fast test-slow test-conformance
+test: $(ALL_READY) lint test-fast test-slow test-conformance
 
 lint: $(READY)
 	$(RUN) ruff check .
