@@ -40,12 +40,19 @@ def orphan():
         os._exit(0)
     os.wait()
 def relay():
-    "A child that leads a process group, with a child of its own."
+    "A child that leads a process group, with a child of its own; both are there on return."
+    there, say = os.pipe()
     if os.fork() == 0:
         os.setpgrp()
-        os.fork()
+        if os.fork() == 0:
+            os.write(say, b"x")
+        os.close(there)
+        os.close(say)
         time.sleep(600)
         os._exit(0)
+    os.close(say)
+    os.read(there, 1)
+    os.close(there)
 """
 
 TREE = """
