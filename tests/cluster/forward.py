@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import functools
 import os
 import socket
 import sys
@@ -67,8 +68,7 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 async def serve(sockets: list[socket.socket]) -> None:
     for listener in sockets:
-        port = listener.getsockname()[1]
-        await asyncio.start_server(lambda r, w, port=port: _connect(port, r, w), sock=listener)
+        await asyncio.start_server(functools.partial(_connect, listener.getsockname()[1]), sock=listener)
     print("listening", flush=True)
     await asyncio.Event().wait()
 

@@ -17,12 +17,15 @@ from tests.cluster.lab import Cluster
 from tests.cluster.machine import UID, USER
 from tests.support import eventually
 
+#: What was sent before a connection was lost may still be written.
+_UNDER_WAY_SECONDS = 0.1
+
 #: Slurm's words for a run that is over.
 OVER = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "OUT_OF_MEMORY"}
 
 
 class Job:
-    """One job, or one task of an array. ``name`` is by what Slurm's commands know it, ``number`` is in its environment."""
+    """One job, or one task of an array: ``name`` for Slurm's commands, ``number`` in its own environment."""
 
     def __init__(self, cluster: Cluster, number: str, log: str, name: str = "") -> None:
         self.number = number
@@ -175,7 +178,8 @@ class Flow(threading.Thread):
 
     def moves_again(self, after: float) -> float | None:
         """When more had arrived than ever before ``after``."""
-        before = max((size for at, size in self.samples if at <= after), default=0)
+        after += _UNDER_WAY_SECONDS
+        before = max((size for at, size in list(self.samples) if at <= after), default=0)
         return next((at for at, size in list(self.samples) if at > after and size > before), None)
 
 

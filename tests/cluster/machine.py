@@ -111,14 +111,15 @@ class Machine:
 
     def processes(self, uid: int = UID) -> dict[int, str]:
         """What a user runs on this machine: number outside -> command line."""
-        found = {}
         own = os.readlink(f"/proc/{self.pid}/ns/pid")
-        for name in os.listdir("/proc"):
+        found = {}
+        for name in filter(str.isdigit, os.listdir("/proc")):
             try:
-                if name.isdigit() and os.stat(f"/proc/{name}").st_uid == uid and _lives(name):
-                    if os.readlink(f"/proc/{name}/ns/pid") == own:
-                        words = Path(f"/proc/{name}/cmdline").read_bytes().replace(b"\0", b" ")
-                        found[int(name)] = words.decode(errors="replace").strip()
+                if os.stat(f"/proc/{name}").st_uid != uid or os.readlink(f"/proc/{name}/ns/pid") != own:
+                    continue
+                words = Path(f"/proc/{name}/cmdline").read_bytes().replace(b"\0", b" ")
+                if _lives(name):
+                    found[int(name)] = words.decode(errors="replace").strip()
             except OSError:  # it has ended meanwhile
                 continue
         return found

@@ -1,18 +1,21 @@
-"""Nobody's transfer depends on somebody else's job: the leader's job ends in every way, the others' transfers finish."""
+"""Nobody's transfer depends on somebody else's job: the leader's ends in any way, the others' transfers finish."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from nodexfer.node import endpoint
+from nodexfer.node import endpoint, registry
 from nodexfer.paths import NodePaths
+from nodexfer.sandbox.demo.receipts import told
 from tests.cluster.jobs import Flow, Job, User, lost_at
 from tests.cluster.lab import Cluster
+from tests.cluster.slurm import CLUSTER
 from tests.support import eventually
 
 pytestmark = [pytest.mark.cluster, pytest.mark.root, pytest.mark.timeout(170)]
@@ -24,8 +27,9 @@ STRAY_SECONDS = 10.0
 #: Slurm looks at limits every 30 s.
 LIMIT_SECONDS = 45.0
 
-_RATE = 1_500_000
-_SIZE = 3_000_000
+#: Bytes per second of both, and bytes of each: a minute's work.
+_RATE = 400_000
+_SIZE = 12_000_000
 
 #: Holds the endpoint, and stays until somebody ends it.
 _LEADER = 'eval "$(nodexfer acquire --endpoint)" && echo leads && sleep 600'
@@ -51,7 +55,7 @@ def set_scene(lab: Cluster, user: Callable[..., User], leader: str = _LEADER) ->
     lead.says("leads")
     others = []
     for number in ("1", "2"):
-        (lab.site / "big" / number).write_bytes(os.urandom(_SIZE * 2))
+        (lab.site / "big" / number).write_bytes(os.urandom(_SIZE))
         others.append(me.submit(_OTHER, "-w", "n1", N=number, SITE=str(lab.site)))
     assert leader_now(lab) == lead.key()
     flow = Flow(lab, "n1", others)
@@ -83,7 +87,7 @@ def finish(scene: Scene, lab: Cluster, did: str, at: float, resume: float) -> No
     """See the others finish; say how long nothing moved, and hold it against the bar."""
     lost = eventually(lambda: lost_at(lab, at), LIMIT_SECONDS)
     try:
-        again = eventually(lambda: scene.flow.moves_again(lost), 30.0 + resume)
+        again = eventually(lambda: scene.flow.moves_again(lost) or 0.0, 30.0 + resume)
     finally:
         scene.flow.stop()
         lab.box.clear()
@@ -95,6 +99,7 @@ def finish(scene: Scene, lab: Cluster, did: str, at: float, resume: float) -> No
     )
     for job in scene.others:
         job.succeeds(60)
+        assert len(told(str(lab.home / ".nodexfer"), job.key()).tasks) == 1, "a task was submitted again"
     assert extra <= BAR_SECONDS
 
 
@@ -116,3 +121,50 @@ def test_the_service_resumes_after_a_minute_and_nobody_waits_longer(lab: Cluster
     at = time.time()
     kill(lab, scene.leader)
     finish(scene, lab, "kill", at, 60.0)
+
+
+@pytest.mark.parametrize("lab", ["linuxproc"], indirect=True, scope="session")
+@pytest.mark.parametrize("how", ["ends", "is killed"])
+def test_a_leader_that_outlives_its_job_ends_itself_and_the_others_finish(
+    lab: Cluster, user: Callable[..., User], how: str
+) -> None:
+    """Its script is over without a release, and Slurm lets what it started live."""
+    scene = set_scene(lab, user, 'eval "$(nodexfer acquire --endpoint)" && echo leads && read < <(sleep 600)')
+    keeper = registry.read_keeper(NodePaths(lab.node_dir("n1")).keeper(scene.leader.key()))
+    assert keeper is not None
+    at = time.time()
+    # Of the script alone: Slurm knows nothing of the rest.
+    signum = "KILL" if how == "is killed" else "TERM"
+    done = lab.nodes["n1"].run("kill", f"-{signum}", str(keeper.script.pid))
+    assert done.code == 0, done
+    mark = scene.leader.key()
+    eventually(lambda: not strays(lab, mark), STRAY_SECONDS, every=0.05)
+    print(f"\n{lab.kind}: a script {how}: nothing of its job is left after {time.time() - at:.2f} s")
+    finish(scene, lab, f"script {how}", at, 1.0)
+
+
+@pytest.mark.parametrize("lab", ["linuxproc"], indirect=True, scope="session")
+def test_a_leader_that_outlives_its_job_gives_everything_back_when_it_is_alone(
+    lab: Cluster, user: Callable[..., User]
+) -> None:
+    me = user(1)
+    job = me.submit('eval "$(nodexfer acquire --endpoint)" && echo leads', "-w", "n1")
+    job.succeeds()
+    at = time.time()
+    eventually(lambda: not lab.nodes["n1"].processes(), STRAY_SECONDS, every=0.05)
+    print(f"\n{lab.kind}: alone: no process is left {time.time() - at:.2f} s after the job")
+    assert set(me.leases().values()) == {"free"}
+
+
+def strays(lab: Cluster, job: str) -> dict[int, str]:
+    """Processes that say in their environment that they are of the job; GCP's says nothing."""
+    number = f"SLURM_JOB_ID={job.removeprefix('slurm-' + CLUSTER + '-').partition('.')[0]}".encode()
+    found = lab.nodes["n1"].processes()
+    return {pid: words for pid, words in found.items() if number in environ(pid).split(b"\0")}
+
+
+def environ(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return b""
