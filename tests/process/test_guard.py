@@ -25,7 +25,7 @@ LEADER = """
 import sys
 from tests.process.gcp_double import place, Place
 from nodexfer.config import load
-from nodexfer.gcp import environment, process
+from nodexfer.gcp import process
 from nodexfer.gcp.install import Program
 node, working, log, lock, prefix, gcp = sys.argv[1:]
 config = load({"HOME": node, "NODEXFER_GCP_ADDRESS": prefix, "NODEXFER_NODE_DIR": node})
