@@ -56,6 +56,7 @@ class Node:
         *,
         overwrite: bool = False,
         merge: bool = False,
+        stall: float = 120.0,
         wait_endpoint: float | None = None,
         on_progress: OnProgress | None = None,
     ) -> Receipt:
@@ -66,6 +67,7 @@ class Node:
         :param sources: ``name:/path`` or ``globus://<uuid>/path``: one, several, or a mapping to destinations.
         :param overwrite: an existing destination is replaced.
         :param merge: an existing directory is added to, files of the same name are replaced.
+        :param stall: seconds without a byte after which a task is tried again through a restarted endpoint, once.
         :param wait_endpoint: seconds to wait for a free endpoint of the pool; None as long as for everything else.
         :raises NodexferError: see :mod:`nodexfer.errors`; nothing was published, or the message names what was.
         """
@@ -74,7 +76,7 @@ class Node:
 
         wanted = fetches(sources, dest, self._config, base=str(self.scratch))
         who = self.client(wait_endpoint=wait_endpoint, on_progress=on_progress)
-        return bring(who, wanted, overwrite=overwrite, merge=merge)
+        return bring(who, wanted, overwrite=overwrite, merge=merge, stall=stall)
 
     def stage_out(
         self,
@@ -83,6 +85,7 @@ class Node:
         *,
         overwrite: bool = False,
         merge: bool = False,
+        stall: float = 120.0,
         wait_endpoint: float | None = None,
         on_progress: OnProgress | None = None,
     ) -> Receipt:
@@ -97,7 +100,7 @@ class Node:
 
         wanted = sends(sources, dest, self._config, base=str(self.scratch))
         who = self.client(wait_endpoint=wait_endpoint, on_progress=on_progress)
-        return send(who, wanted, overwrite=overwrite, merge=merge)
+        return send(who, wanted, overwrite=overwrite, merge=merge, stall=stall)
 
     def endpoint(self, timeout: float = 300.0) -> str:
         """Have the endpoint brought up, and give its id: for transfers by other means. It may go when nothing moves.

@@ -32,6 +32,14 @@ _OPTIONS = (
         metavar="TIME",
         help="Wait so long for a free endpoint; 0 refuses at once. Default: until the job ends.",
     ),
+    click.option(
+        "--stall",
+        type=Duration(),
+        default="120",
+        show_default=True,
+        metavar="TIME",
+        help="Without a byte for so long, try again through a restarted endpoint, once.",
+    ),
     click.option("--json", "as_json", is_flag=True, help="Print the receipt on stdout."),
 )
 
@@ -129,7 +137,7 @@ def _pairs(manifest: str, paths: tuple[str, ...]) -> list[tuple[str, str]]:
 
 def flags(settings: dict[str, Any]) -> dict[str, Any]:
     """Of the options, what the moving itself takes."""
-    return {"overwrite": settings["overwrite"], "merge": settings["merge"]}
+    return {name: settings[name] for name in ("overwrite", "merge", "stall")}
 
 
 def _move(label: str, config: Config, work: Callable[[Any], Receipt], settings: dict[str, Any]) -> Receipt:

@@ -35,6 +35,7 @@ SOURCES = {
     "monitor": "NCSA's monitor of a tape endpoint, 2018, which passes over it as transient",
     "jobs": "University of Arizona, transfers to node-local /tmp: tasks of a job that ended just sit there",
     "faq": "Globus FAQ, Transfer and Sharing: docs.globus.org/faq/transfer-sharing",
+    "own": "nodexfer itself",
     "client": "the ONE client of the International Brain Laboratory, one/remote/globus.py, STATUS_MAP",
     "offline": "the offline Globus of nodexfer; not in any list of Globus's",
 }
@@ -125,6 +126,12 @@ CODES: dict[str, Code] = {
     ),
     "GC_PAUSED": Code(
         "mend", "A Globus Connect Personal was paused on its own machine.", ("list",), next="nodexfer status"
+    ),
+    "STALLED": Code(
+        "mend",
+        "No byte moved for the time of --stall. The endpoint is restarted once, if nothing else moves through it.",
+        ("own",),
+        next=_SHOW,
     ),
     # Globus tries again.
     "CONNECT_FAILED": _wait("A collection's server can not be reached.", "list", "monitor"),

@@ -79,6 +79,8 @@ class Task(msgspec.Struct, frozen=True):
     nice_details: str | None
     fatal_code: str | None
     fatal_description: str | None
+    #: Of both sides together, as far as the service tells.
+    bytes_checksummed: int = 0
 
     @property
     def over(self) -> bool:

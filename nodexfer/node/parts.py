@@ -29,11 +29,22 @@ class StepDown(Exception):
 
 
 class Lost(Exception):
-    """A part is gone; the message is a sentence. ``restart``: GCP has to be started again even if it lives."""
+    """A part is gone; the message is a sentence. ``restart``: GCP has to be started again even if it lives.
 
-    def __init__(self, message: str, *, restart: bool = False) -> None:
+    ``counts``: when it comes again soon, no more is tried.
+    """
+
+    def __init__(self, message: str, *, restart: bool = False, counts: bool = True) -> None:
         super().__init__(message)
         self.restart = restart
+        self.counts = counts
+
+
+def _lost(why: str) -> Lost:
+    """The desk's word. It says "stalled" once for each task, whatever becomes of it."""
+    if why == "stalled":
+        return Lost("no bytes move, and Globus does not say why", restart=True, counts=False)
+    return Lost(f"the service does not see the endpoint ({why})", restart=True)
 
 
 class Parts:
@@ -166,7 +177,7 @@ class Parts:
             self.last_work = time.monotonic()
         self._said.update(message)
         if "lost" in message:
-            raise Lost(f"the service does not see the endpoint ({message['lost']})", restart=True)
+            raise _lost(str(message["lost"]))
 
     def _renewed(self) -> None:
         """From the renewal's thread."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from nodexfer import identity
 from nodexfer.errors import Interrupted
@@ -14,6 +14,7 @@ from nodexfer.staging.client import Client
 from nodexfer.staging.plan import Fetch
 from nodexfer.staging.receipt import Receipt, ReceiptFile
 from nodexfer.staging.request import InItem, Request, Result
+from nodexfer.staging.stall import STALL_SECONDS
 
 
 class _Target(NamedTuple):
@@ -24,8 +25,17 @@ class _Target(NamedTuple):
     root: str
 
 
-def bring(who: Client, fetches: Sequence[Fetch], *, overwrite: bool = False, merge: bool = False) -> Receipt:
+def bring(
+    who: Client,
+    fetches: Sequence[Fetch],
+    *,
+    overwrite: bool = False,
+    merge: bool = False,
+    stall: float = STALL_SECONDS,
+) -> Receipt:
     """Bring every source to its destination; the receipt. Nothing is published unless all of it is proven.
+
+    :param stall: seconds without a byte after which a task is tried again through a restarted endpoint.
 
     Dying in here leaves a request without an owner, which the desk cancels; or, between two renames of the publishing,
     whole files under their names. The receipt says "done" only at the end.
@@ -36,7 +46,7 @@ def bring(who: Client, fetches: Sequence[Fetch], *, overwrite: bool = False, mer
     plan.refuse_overlap([target.path for target in targets])
     for target in targets:
         ground.refuse_destination(target.path, overwrite=overwrite, merge=merge)
-    requests = _requests(who, targets, overwrite, merge)
+    requests = _requests(who, targets, overwrite=overwrite, merge=merge, stall=stall)
     asked = receipt.write(
         who.config.home_paths,
         Receipt(
@@ -74,7 +84,7 @@ def _target(who: Client, number: int, fetch: Fetch) -> _Target:
     return _Target(number, fetch, path, ground.root_of(path, who.config))
 
 
-def _requests(who: Client, targets: Sequence[_Target], overwrite: bool, merge: bool) -> list[Request]:
+def _requests(who: Client, targets: Sequence[_Target], **flags: Any) -> list[Request]:
     """One for each collection."""
     requests = []
     owner, now = client.owner(), time.time()
@@ -88,14 +98,13 @@ def _requests(who: Client, targets: Sequence[_Target], overwrite: bool, merge: b
                 owner=owner,
                 direction="in",
                 ins=tuple(InItem(t.number, collection, t.fetch.source.path, t.root) for t in mine),
-                overwrite=overwrite,
-                merge=merge,
                 deadline=who.deadline,
                 created=now,
                 service=who.service,
                 client=who.identity,
                 wait_endpoint=who.wait_endpoint,
                 litter=tuple(publish.near(target.path, name, target.number) for target in mine),
+                **flags,
             )
         )
     return requests

@@ -11,6 +11,7 @@ from nodexfer.globus.protocol import Task
 from nodexfer.staging.batches import Key
 from nodexfer.staging.outcome import Hopeless, is_calm
 from nodexfer.staging.request import Batch, BatchItem, Request
+from nodexfer.staging.stall import Pulse
 
 #: new: to be looked at; looking: a call is under way; ready: waits for a task; moving: is in a task;
 #: closing: what is left of it is being removed.
@@ -98,6 +99,7 @@ class Move:
         self.faults_seen = 0
         self.verdict: Hopeless | None = None
         self.since = time.monotonic()
+        self.pulse = Pulse(self.since)
         self.not_before = 0.0
 
     @property
@@ -112,6 +114,12 @@ class Move:
     @property
     def items(self) -> dict[str, list[BatchItem]]:
         return {case.id: case.items for case in self.cases.values()}
+
+    @property
+    def total(self) -> int | None:
+        """Bytes to move; None where it has directories, of which only Globus knows that."""
+        sizes = [item.size for items in self.items.values() for item in items]
+        return None if None in sizes else sum(size or 0 for size in sizes)
 
     def batch(self, case: Case) -> Batch:
         """What is to be on disk of it, with ``case``."""

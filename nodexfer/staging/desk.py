@@ -5,7 +5,8 @@
                                                                           desk: {"ready": true} | {"error": record}
     leader: {"do": "pause"}   {"do": "stop"}
     desk, unasked: {"hello": pid, "identity": I} first, or {"error": record} and exit 3
-                   {"busy": requests} when that changes    {"lost": code} when the service no longer sees the endpoint
+                   {"busy": requests} when that changes    {"lost": code} when the service no longer sees the endpoint,
+                   or, as "stalled", once for each task that moves nothing
 
 It ends with the leader: by the end of its stdin, at once, wherever it is; all that the next desk needs is on disk. It
 holds desk.lock for life, so that there are never two.

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from nodexfer.errors import EndpointFailed, NodexferError, ServiceUnreachable
 from nodexfer.globus.protocol import Event, Globus, Submission, Task
-from nodexfer.staging import batches, outcome, readiness, spool
+from nodexfer.staging import batches, outcome, readiness, spool, stall
 from nodexfer.staging.calls import Calls
 from nodexfer.staging.cases import Case, Move, Serving
 from nodexfer.staging.ending import Ending
@@ -62,6 +62,8 @@ class Follower:
 
     def serve(self, serving: Serving) -> None:
         self._serving, self._unseen_since, self._trouble = serving, None, False
+        for move in self.moves:
+            move.pulse.at = time.monotonic()
 
     def pause(self) -> None:
         self._serving = None
@@ -117,7 +119,7 @@ class Follower:
             move.task, move.stage, self._next_poll = answer, "moving", time.monotonic() + _POLL[0]
             for case in move.live:
                 self._ending.write(case, spool.BATCH, move.batch(case))
-                self._intake.tell(case, Progress(state="moving", task=answer, bytes_total=_total(move)))
+                self._intake.tell(case, Progress(state="moving", task=answer, bytes_total=move.total))
 
     # Following --------------------------------------------------------------------------------------------------
 
@@ -163,6 +165,7 @@ class Follower:
             elif move.stage == "cancelling":  # the service does not know it any more, or not yet
                 self._insist(move)
         self._watch_endpoint(answer.unseen, now)
+        self._watch_stalls(now)
 
     def _refused(self, error: NodexferError) -> None:
         """We may not ask any more. The tasks are ended all the same, as far as the service lets us."""
@@ -180,6 +183,13 @@ class Follower:
         elif now - self._unseen_since >= _LOST_SECONDS and self._serving is not None:
             self._say({"lost": "GCDisconnected"})
             self._unseen_since = now
+
+    def _watch_stalls(self, now: float) -> None:
+        if self._serving is not None and stall.wants_restart(self.moves, now):
+            for move in self.moves:
+                move.pulse.retried = True
+            self._serving = None  # until the leader has it up again: nothing else is asked of it
+            self._say({"lost": "stalled"})
 
     def _judge(self, move: Move, task: Task, events: Sequence[Event]) -> None:
         move.seen, move.faults_seen = task, task.faults
@@ -203,13 +213,15 @@ class Follower:
 
     def _go_on(self, move: Move, task: Task, going: Going) -> None:
         self._trouble = self._trouble or going.trouble is not None
-        total = _total(move)
+        now = time.monotonic()
+        move.pulse.see(task, now)
+        going = stall.judge(move, now, going) if self._serving is not None else going
         for case in move.live:
             progress = Progress(
                 state=going.state,
                 task=task.id,
                 bytes_done=task.bytes_transferred,
-                bytes_total=total,
+                bytes_total=move.total,
                 files_done=task.files_transferred,
                 files_total=task.files or None,
                 faults=task.faults,
@@ -273,11 +285,6 @@ def _guilty(move: Move, live: Sequence[Case], verdict: Hopeless | None) -> set[s
         return names
     blamed = set(batches.blamed(move.key.direction, {case.id: case.items for case in live}, verdict.text))
     return blamed if blamed < names else set()
-
-
-def _total(move: Move) -> int | None:
-    sizes = [item.size for items in move.items.values() for item in items]
-    return None if None in sizes else sum(size or 0 for size in sizes)
 
 
 def _look(globus: Globus, faults: dict[str, int], checked: Serving | None) -> Look:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from nodexfer import identity
 from nodexfer.errors import Interrupted
@@ -12,10 +13,20 @@ from nodexfer.staging.client import Client
 from nodexfer.staging.outgoing import Output
 from nodexfer.staging.receipt import Receipt, ReceiptFile
 from nodexfer.staging.request import Request, Result
+from nodexfer.staging.stall import STALL_SECONDS
 
 
-def send(who: Client, sends: Sequence[plan.Send], *, overwrite: bool = False, merge: bool = False) -> Receipt:
+def send(
+    who: Client,
+    sends: Sequence[plan.Send],
+    *,
+    overwrite: bool = False,
+    merge: bool = False,
+    stall: float = STALL_SECONDS,
+) -> Receipt:
     """Send every output to its destination; the receipt. Every output is looked at before the first is sent.
+
+    :param stall: seconds without a byte after which a task is tried again through a restarted endpoint.
 
     Dying in here leaves a request without an owner, which the desk cancels: temporary names at the far side are
     deleted, or, where the task was proven already, renamed to the end.
@@ -41,7 +52,7 @@ def send(who: Client, sends: Sequence[plan.Send], *, overwrite: bool = False, me
     gathered = [path for name, group in groups.items() for path in outgoing.directories(group, name, who.config)]
     try:
         for name, group in groups.items():
-            request = _request(who, name, group, created, overwrite, merge)
+            request = _request(who, name, group, created, overwrite=overwrite, merge=merge, stall=stall)
             directories.append(client.ask(who, request))
         results = client.results(who, directories)
     except BaseException as error:
@@ -57,7 +68,7 @@ def send(who: Client, sends: Sequence[plan.Send], *, overwrite: bool = False, me
     return _finish(who, asked, results, list(groups.values()))
 
 
-def _request(who: Client, name: str, group: Sequence[Output], created: float, overwrite: bool, merge: bool) -> Request:
+def _request(who: Client, name: str, group: Sequence[Output], created: float, **flags: Any) -> Request:
     items = outgoing.gather(group, name, who.config)
     return Request(
         id=name,
@@ -65,14 +76,13 @@ def _request(who: Client, name: str, group: Sequence[Output], created: float, ov
         owner=client.owner(),
         direction="out",
         outs=items,
-        overwrite=overwrite,
-        merge=merge,
         deadline=who.deadline,
         created=created,
         service=who.service,
         client=who.identity,
         wait_endpoint=who.wait_endpoint,
         fingerprint=exchange.fingerprint(outgoing.directories(group, name, who.config)),
+        **flags,
     )
 
 

@@ -43,4 +43,5 @@ def task(row: Mapping[str, Any]) -> Task:
         nice_details=row.get("nice_status_details"),
         fatal_code=fatal.get("code"),
         fatal_description=fatal.get("description"),
+        bytes_checksummed=int(row.get("bytes_checksummed") or 0),
     )
