@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from globus_sdk import TransferClient
 
+from nodexfer import procs
 from nodexfer.globus.events import CODES
+from nodexfer.identity import ProcessId
 from tests.support.holding import NODEXFER, Script, nodexfer
 from tests.support.sandbox import Box
 from tests.support.user import User
@@ -120,3 +125,50 @@ def test_what_globus_tries_again_is_told_by_status_and_kept_in_the_receipt(user:
         script.must(f"stage-in site:/set {user.root}/here")
     assert max(len(line) for line in seen[-1].splitlines()) <= 80
     assert user.receipts[-1]["troubles"] == [{"code": "ENDPOINT_TOO_BUSY", "cause": cause}]
+
+
+def gcp_of(user: User) -> list[ProcessId]:
+    """The server processes of this node's GCP."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            words = Path("/proc", name, "cmdline").read_bytes().split(b"\0")
+            if any(b"globus-gridftp-server" in word for word in words) and any(
+                user.config.node_dir.encode() in word for word in words
+            ):
+                found.append(ProcessId.of(int(name)))
+        except (OSError, ProcessLookupError):
+            continue  # it has ended meanwhile
+    return found
+
+
+@pytest.mark.slow
+def test_a_transfer_through_a_frozen_gcp_stalls_is_told_and_ends_well_through_a_new_one(
+    user: User, script: Script, transfer: TransferClient
+) -> None:
+    (user.site / "big").write_bytes(os.urandom(3_000_000))
+    slow = user.box.sandbox.fault("slow", endpoint=user.box.site_id, bytes_per_second=1_000_000)
+    states: list[str] = []
+
+    def freeze() -> None:
+        eventually(lambda: any(task["bytes_transferred"] for task in transfer.task_list()))
+        frozen = gcp_of(user)
+        assert frozen
+        for process in frozen:
+            procs.signal(process, signal.SIGSTOP)
+        user.box.sandbox.clear(slow)
+
+        def told() -> bool:
+            rows = json.loads(nodexfer("status", "--json", environ=user.environ).out)["tasks"]
+            states.extend(str(row["state"]) for row in rows)
+            return any("no bytes for 2 s" in state for state in states)
+
+        eventually(told)
+        eventually(lambda: not any(process.alive for process in frozen))
+
+    with beside(freeze):
+        script.must(f"stage-in --stall 2 site:/big {user.root}/big")
+    assert (user.root / "big").read_bytes() == (user.site / "big").read_bytes()
+    assert "STALLED" in [trouble["code"] for trouble in user.receipts[-1]["troubles"]]
+    assert len(user.receipts[-1]["tasks"]) == 1
+    assert user.tasks() == {"ACTIVE": 0, "SUCCEEDED": 1, "FAILED": 0}
