@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from nodexfer.cli import child, example, render
-from nodexfer.cli.stage import options, shown, summary, terminable
+from nodexfer.cli import example, render
+from nodexfer.cli.duration import Duration
+from nodexfer.cli.stage import flags, options, shown, summary
 from nodexfer.config import load
 from nodexfer.errors import UrlMalformed
 
 if TYPE_CHECKING:
+    from nodexfer.running.outputs import Out
+    from nodexfer.running.work import Outcome, Work
     from nodexfer.session import Node
-    from nodexfer.staging.plan import Fetch, Send
+    from nodexfer.staging.client import OnProgress
+    from nodexfer.staging.plan import Fetch
     from nodexfer.staging.receipt import Receipt
 
 
@@ -24,15 +30,39 @@ if TYPE_CHECKING:
     epilog=example("nodexfer run --in site:/data/x.h5 --out y.h5=site:/out/y.h5 -- ./program"),
 )
 @click.option("--in", "ins", multiple=True, metavar="SRC[=DEST]", help="Bring SRC; as DEST, else under its own name.")
-@click.option("--out", "outs", multiple=True, metavar="SRC=DEST", help="Send SRC to DEST when the program has ended.")
+@click.option("--out", "outs", multiple=True, metavar="SRC=DEST", help="Send SRC to DEST, by --on-exit.")
+@click.option(
+    "--out-always", "always", multiple=True, metavar="SRC=DEST", help="Send SRC whatever the program ends with."
+)
+@click.option("--out-failure", "failure", multiple=True, metavar="SRC=DEST", help="Send SRC only if the program fails.")
+@click.option(
+    "--on-exit",
+    type=click.Choice(("success", "always", "failure")),
+    default="success",
+    show_default=True,
+    help="When --out is sent. A program that is stopped for time has not failed: then all there is is sent.",
+)
+@click.option(
+    "--time", type=Duration(), metavar="TIME", help="The job ends in TIME, where the scheduler does not say sooner."
+)
+@click.option(
+    "--reserve",
+    type=Duration(),
+    metavar="TIME",
+    help="Stop the program TIME before the end of the job, for the outputs. Default: by their size, at least 30 s.",
+)
 @options
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD...")
-def run(ins: tuple[str, ...], outs: tuple[str, ...], command: tuple[str, ...], as_json: bool, **settings: Any) -> int:
+@click.pass_obj
+def run(obj: Any, /, ins: tuple[str, ...], command: tuple[str, ...], as_json: bool, **settings: Any) -> int:
     """Stage in, run a program, stage out.
 
     Paths on this node are below the job's scratch, NODEXFER_SCRATCH for the program, unless they begin with a slash.
-    The program runs in the present directory. If it fails, its exit code is ours, and nothing is sent. Every --out is
-    looked at before the first is sent.
+    The program runs in the present directory. If it fails, its exit code is ours, and nothing is sent, or what
+    --on-exit says. Every output is looked at before the first is sent.
+
+    Before the job ends the program is stopped (TERM, then KILL), and its outputs are sent, or saved on the shared file
+    system where the time is too short; then the exit code is 62.
 
     --in is split at its last "=" (a trailing one stands for no DEST); --out at the last "=" that a collection follows.
     Other names need a manifest, or the Python API. With --json, what the program prints on stdout goes to stderr.
@@ -42,19 +72,17 @@ def run(ins: tuple[str, ...], outs: tuple[str, ...], command: tuple[str, ...], a
     config = load(os.environ)
     # Both are checked before anything else happens: the scratch is not known yet, and does not matter for that.
     fetches(ins, config, "/")
-    sends(outs, config, "/")
+    outputs(settings, config, "/")
     with hold(config=config) as node:
-        base = str(node.scratch)
-        record: dict[str, Any] = {"in": None, "exit_code": None, "out": None}
-        if ins:
-            record["in"] = _stage("stage-in", node, fetches(ins, config, base), settings)
-        code = _run(command, node, quiet=as_json)
-        record["exit_code"] = code
-        if code == 0 and outs:
-            record["out"] = _stage("stage-out", node, sends(outs, config, base), settings)
+        outcome = _run(node, _work(node, config, ins, command, as_json, settings))
+    if outcome.error is not None:
+        from nodexfer.cli.failure import report
+
+        report(outcome.error, debug=obj.debug, as_json=False)
     if as_json:
-        render.show_json(record)
-    return code
+        error = {} if outcome.error is None else outcome.error.as_record()
+        render.show_json({**error, **outcome.record})
+    return outcome.exit_code
 
 
 def split_in(text: str) -> tuple[str, str]:
@@ -85,31 +113,58 @@ def fetches(ins: tuple[str, ...], config: Any, base: str) -> list[Fetch]:
     return exact_fetches([(source, where or f"{base}/") for source, where in pairs], config, base=base) if ins else []
 
 
-def sends(outs: tuple[str, ...], config: Any, base: str) -> list[Send]:
-    """:raises UrlMalformed, ConfigMissing, CollectionUnknown: one of them is written wrongly."""
+def outputs(settings: dict[str, Any], config: Any, base: str) -> list[Out]:
+    """:raises UrlMalformed, ConfigMissing, CollectionUnknown: one of them is written wrongly.
+
+    :raises DestinationExists: two would become one.
+    """
+    from nodexfer.running.outputs import Out
+    from nodexfer.staging import plan
     from nodexfer.staging.intents import exact_sends
 
-    return exact_sends([split_out(text) for text in outs], config, base=base)
+    named = {settings["on_exit"]: settings["outs"]}
+    kinds = [*named.items(), ("always", settings["always"]), ("failure", settings["failure"])]
+    found = [
+        Out(send, policy)
+        for policy, texts in kinds
+        for send in exact_sends([split_out(text) for text in texts], config, base=base)
+    ]
+    plan.distinct_sends([out.send for out in found])
+    return found
 
 
-def _stage(label: str, node: Node, wanted: list[Any], settings: dict[str, Any]) -> dict[str, object]:
-    from nodexfer.staging.bring import bring
-    from nodexfer.staging.send import send
+def _work(
+    node: Node, config: Any, ins: tuple[str, ...], command: tuple[str, ...], quiet: bool, settings: dict[str, Any]
+) -> Work:
+    from nodexfer.running.work import Work
 
-    move = bring if label == "stage-in" else send
-    with terminable(), render.Progress(label) as progress:
-        who = node.client(wait_endpoint=settings["wait_endpoint"], on_progress=shown(progress))
-        receipt: Receipt = move(who, wanted, overwrite=settings["overwrite"], merge=settings["merge"])
-    render.say(f"{label}: {summary(receipt)}")
-    return receipt.as_record()
+    base = str(node.scratch)
+    return Work(
+        fetches=fetches(ins, config, base),
+        outs=outputs(settings, config, base),
+        command=command,
+        environ=os.environ,
+        time=settings["time"],
+        reserve=settings["reserve"],
+        wait_endpoint=settings["wait_endpoint"],
+        moves=flags(settings),
+        stdout=2 if quiet else 1,
+    )
 
 
-def _run(command: tuple[str, ...], node: Node, *, quiet: bool) -> int:
-    """The program's exit code; 128 + n where a signal ended it, 127 and 126 as a shell has them."""
-    environ = {**os.environ, "NODEXFER_SCRATCH": str(node.scratch), "NODEXFER_JOB": node.job}
+def _run(node: Node, work: Work) -> Outcome:
+    from nodexfer.running import runner
+    from nodexfer.running.work import Talk
+
     sys.stdout.flush()
-    try:
-        return child.run(command, environ, stdout=2 if quiet else 1)
-    except child.NotStarted as error:
-        render.say(f"nodexfer: {error.message}")
-        return error.exit_code
+    return runner.run(node, work, Talk(render.say, _done, _progress))
+
+
+def _done(label: str, receipt: Receipt) -> None:
+    render.say(f"{label}: {summary(receipt)}")
+
+
+@contextmanager
+def _progress(label: str) -> Iterator[OnProgress]:
+    with render.Progress(label) as progress:
+        yield shown(progress)

@@ -17,6 +17,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("node",),
     ("staging",),
     ("session",),  # the facade
+    ("running",),  # a whole job, by the facade
     ("integrations",),  # edges
     ("sandbox",),
     ("cli",),
