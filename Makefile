@@ -12,7 +12,7 @@ ALL_READY = $(READY) .venv-cli/.ready .venv-sdk3/.ready
 # An interpreter that may not keep its bytecode compiles everything at every start: ten times what a command costs.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-fast test-slow test-conformance test-root lint bench lock clean distclean
+.PHONY: help demo test test-fast test-slow test-conformance test-root test-cluster lint bench lock clean distclean
 .DELETE_ON_ERROR:
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo 'make test-slow         whole processes and whole flows'
 	@echo 'make test-conformance  the real globus-sdk 3.65 and 4.x and globus-cli drive the sandbox'
 	@echo 'make test-root         what needs root: namespaces'
+	@echo 'make test-cluster      a real Slurm of several nodes on this machine (root; installs it); prints its figures'
 	@echo 'make lint              ruff and mypy'
 	@echo 'make bench             the figures of the README; build/bench.json'
 	@echo 'make lock              write requirements/ anew from what is installed in .venv*'
@@ -48,7 +49,12 @@ test-conformance: $(ALL_READY)
 
 test-root: $(ALL_READY)
 	@test "$$(id -u)" = 0 || { echo 'make test-root needs root: it makes mount and network namespaces.'; exit 1; }
-	$(PYTEST) -m root
+	$(PYTEST) -m 'root and not cluster'
+
+# In its own order: a cluster of each kind is made once. Gone at the end, however it ends.
+test-cluster: $(READY)
+	@test "$$(id -u)" = 0 || { echo 'make test-cluster needs root: it makes namespaces, and starts jobs as another user.'; exit 1; }
+	$(PYTEST) -p no:randomly -s -m cluster tests/cluster
 
 bench: $(ALL_READY)
 	@mkdir -p build

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from nodexfer import procs
+from nodexfer.identity import ProcessId
 from tests.cluster.jobs import User
 from tests.cluster.lab import Cluster, cluster
+from tests.cluster.machine import Machine
 from tests.support import eventually
 
 _numbers = itertools.count(1)
@@ -36,13 +39,16 @@ def user(lab: Cluster) -> Iterator[Callable[[int], User]]:
     lab.box.switch(resume_seconds=1.0)
     for one in made:
         one.end()
-    left = {name: eventually_none(node.processes) for name, node in lab.nodes.items()}
+    left = {name: _left(node) for name, node in lab.nodes.items()}
     assert not any(left.values()), f"processes are left: {left}"
 
 
-def eventually_none(look: Callable[[], dict[int, str]]) -> dict[int, str]:
+def _left(node: Machine) -> dict[int, str]:
+    """What does not end within 15 s; it is killed, so that the next test finds none of it."""
     try:
-        eventually(lambda: not look(), 15.0, every=0.1)
+        eventually(lambda: not node.processes(), 15.0, every=0.1)
     except AssertionError:
-        pass
-    return look()
+        found = node.processes()
+        procs.kill_tree([ProcessId.of(pid) for pid in found])
+        return found
+    return {}

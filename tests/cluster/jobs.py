@@ -13,7 +13,7 @@ from typing import NamedTuple
 from nodexfer.paths import NodePaths, safe_name
 from nodexfer.scheduler import Job as Known
 from tests.cluster import slurm
-from tests.cluster.lab import Cluster
+from tests.cluster.lab import SHARED, Cluster
 from tests.cluster.machine import UID, USER
 from tests.support import eventually
 
@@ -53,11 +53,15 @@ class Job:
         try:
             return eventually(lambda: found if (found := self.state) in OVER else "", seconds, every=0.1)
         except AssertionError:
-            raise AssertionError(f"job {self.number} is {self.state} after {seconds:g} s:\n{self.log}") from None
+            raise AssertionError(f"job {self.number} is {self.state} after {seconds:g} s:\n{self.told()}") from None
 
     def succeeds(self, seconds: float = 60.0) -> None:
         state = self.ends(seconds)
-        assert state == "COMPLETED", f"job {self.number} is {state}:\n{self.log}"
+        assert state == "COMPLETED", f"job {self.number} is {state}:\n{self.told()}"
+
+    def told(self) -> str:
+        """Its log, and what Slurm's daemons complain of."""
+        return f"{self.log}\n{slurm.complaints(SHARED)}"
 
     def says(self, pattern: str, seconds: float = 30.0) -> str:
         """Wait until a line of its log matches; the line. :raises AssertionError: none does, or it is over."""

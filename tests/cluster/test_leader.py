@@ -128,8 +128,8 @@ def test_the_service_resumes_after_a_minute_and_nobody_waits_longer(lab: Cluster
 def test_a_leader_that_outlives_its_job_ends_itself_and_the_others_finish(
     lab: Cluster, user: Callable[..., User], how: str
 ) -> None:
-    """Its script is over without a release, and Slurm lets what it started live."""
-    scene = set_scene(lab, user, 'eval "$(nodexfer acquire --endpoint)" && echo leads && read < <(sleep 600)')
+    """Its script is over without a release, and Slurm lets what it started live. (The script waits without a child.)"""
+    scene = set_scene(lab, user, 'eval "$(nodexfer acquire --endpoint)" && echo leads && exec 3<> <(:) && read -u 3')
     keeper = registry.read_keeper(NodePaths(lab.node_dir("n1")).keeper(scene.leader.key()))
     assert keeper is not None
     at = time.time()
