@@ -64,17 +64,21 @@ def write_locked(path: str, record: Record) -> None:
 
 
 def read_locked(path: str, known_format: int) -> Record | None:
-    """The record of :func:`write_locked`. :raises RecordBroken, RecordNewer: as :func:`read`."""
+    """The record of :func:`write_locked`. :raises RecordBroken, RecordNewer: as :func:`read`.
+
+    A new one that is not whole was never to be read: the old one is unlinked only when it is, so it was the first.
+    """
+    new = f"{path}.new"
     try:
         record = read(path, known_format)
-        if record is None:
-            os.rename(f"{path}.new", path)
-            record = read(path, known_format)
-    except FileNotFoundError:
-        return None
+        if record is None and (record := _load(new, known_format)) is not None:
+            os.rename(new, path)
     except RecordBroken:
-        _forget(f"{path}.new")
+        _forget(new)
         raise
+    except _Broken:
+        _forget(new)
+        return None
     return record
 
 
@@ -103,13 +107,27 @@ def read(path: str, known_format: int) -> Record | None:
     :raises RecordNewer: its ``format`` is above ``known_format``; it is left alone.
     """
     try:
+        return _load(path, known_format)
+    except _Broken as error:
+        reason = error.__cause__
+        assert isinstance(reason, Exception)
+        raise set_aside(path, reason) from reason
+
+
+class _Broken(Exception):
+    """What lies there is not a whole record; the cause says why."""
+
+
+def _load(path: str, known_format: int) -> Record | None:
+    """As :func:`read`; nothing is touched. :raises _Broken: it was not a record."""
+    try:
         # Not blocking: a FIFO in the record's place must not hold us for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         return None
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):  # a link or a socket in its place
-            raise set_aside(path, error) from error
+            raise _Broken from error
         raise
     try:
         record = json.loads(_whole(descriptor))
@@ -117,7 +135,7 @@ def read(path: str, known_format: int) -> Record | None:
         if type(found) is not int:
             raise ValueError("it has no format number")
     except (ValueError, IsADirectoryError, RecursionError) as error:
-        raise set_aside(path, error) from error
+        raise _Broken from error
     finally:
         os.close(descriptor)
     if found > known_format:

@@ -128,3 +128,44 @@ def test_on_a_full_disk_the_old_record_stays(
 def test_a_directory_removed_under_us_is_named(tmp_path: Path) -> None:
     with pytest.raises(NodeDirRemoved, match="somebody removed it"):
         records.write(str(tmp_path / "gone" / "r"), {"format": 1})
+
+
+@pytest.mark.parametrize("torn", [b"", b'{"format":1,"a', b"[]"])
+def test_a_first_record_that_is_half_written_never_was(tmp_path: Path, torn: bytes) -> None:
+    path = tmp_path / "r.json"
+    (tmp_path / "r.json.new").write_bytes(torn)
+    assert records.read_locked(str(path), 1) is None
+    assert os.listdir(tmp_path) == []
+    records.write_locked(str(path), {"format": 1})
+    assert records.read_locked(str(path), 1) == {"format": 1}
+
+
+def test_a_new_record_whose_writer_died_before_it_had_its_name_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    records.write(f"{path}.new", {"format": 1, "new": True})
+    assert records.read_locked(str(path), 1) == {"format": 1, "new": True}
+    assert os.listdir(tmp_path) == ["r.json"]
+
+
+def test_an_old_record_stands_whatever_there_is_of_a_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    records.write_locked(str(path), {"format": 1, "old": True})
+    (tmp_path / "r.json.new").write_bytes(b'{"form')
+    assert records.read_locked(str(path), 1) == {"format": 1, "old": True}
+
+
+def test_a_broken_record_takes_what_there_is_of_a_new_one_with_it(tmp_path: Path) -> None:
+    """Nobody knows which of the two came first: the next one starts anew."""
+    path = tmp_path / "r.json"
+    path.write_bytes(b"{")
+    records.write(f"{path}.new", {"format": 1})
+    with pytest.raises(RecordBroken):
+        records.read_locked(str(path), 1)
+    assert records.read_locked(str(path), 1) is None
+
+
+def test_a_new_record_of_a_newer_version_is_left_as_it_is(tmp_path: Path) -> None:
+    records.write(str(tmp_path / "r.json.new"), {"format": 2})
+    with pytest.raises(RecordNewer):
+        records.read_locked(str(tmp_path / "r.json"), 1)
+    assert os.listdir(tmp_path) == ["r.json.new"]
