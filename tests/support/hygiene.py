@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from nodexfer import procs
 from nodexfer.identity import ProcessId
@@ -21,6 +23,24 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.
 REAL_NODE_DIR = f"/tmp/nodexfer-{os.geteuid()}"
 #: Seconds that processes have to end by themselves once a test has stopped them.
 GRACE = 5.0
+
+
+#: How often this process has reached for :data:`REAL_NODE_DIR`, or started a command that was told nothing. The
+#: directory alone proves nothing: its user may be using nodexfer meanwhile, or run these tests a second time.
+_reached = 0
+
+
+def _audit(event: str, arguments: tuple[Any, ...]) -> None:
+    global _reached
+    if event == "os.mkdir":
+        _reached += arguments[0] == REAL_NODE_DIR
+    elif event == "subprocess.Popen":
+        _, words, _, environ = arguments
+        told = environ is None or any(os.fsdecode(name) == "NODEXFER_NODE_DIR" for name in environ)
+        _reached += not told and any(os.path.basename(os.fsdecode(word)) == "nodexfer" for word in words)
+
+
+sys.addaudithook(_audit)
 
 
 def clean_environment(home: Path) -> dict[str, str]:
@@ -56,10 +76,11 @@ class Before:
         self._directory = os.getcwd()
         self._processes = set(os.listdir("/proc"))
         self._node_dir = os.path.lexists(REAL_NODE_DIR)
+        self._reached = _reached
 
     def faults(self) -> list[str]:
         found = [*self._changed_signals(), *self._changed_environment(), *self._changed_directory()]
-        if not self._node_dir and os.path.lexists(REAL_NODE_DIR):
+        if not self._node_dir and _reached != self._reached and os.path.lexists(REAL_NODE_DIR):
             found.append(f"{REAL_NODE_DIR} was made: give the command a node_dir of its own")
         return found + [f"a process was left: {line}" for line in self.stop_processes()]
 

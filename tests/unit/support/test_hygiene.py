@@ -46,6 +46,32 @@ def test_a_process_that_left_its_session_is_seen_and_killed(tmp_path: Path, monk
     assert before.stop_processes() == []
 
 
+def test_a_real_node_dir_is_the_fault_of_a_test_that_reached_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And of no other: whoever runs the tests may be using nodexfer."""
+    real = tmp_path / "real"
+    monkeypatch.setattr(hygiene, "REAL_NODE_DIR", str(real))
+    before = hygiene.Before(tmp_path)
+    subprocess.run(["mkdir", real], check=True)
+    assert before.faults() == []
+    real.rmdir()
+    real.mkdir()
+    assert before.faults() == [f"{real} was made: give the command a node_dir of its own"]
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_command_that_is_told_no_node_dir_reaches_for_the_real_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: bool
+) -> None:
+    real = tmp_path / "real"
+    monkeypatch.setattr(hygiene, "REAL_NODE_DIR", str(real))
+    before = hygiene.Before(tmp_path)
+    environ = {"PATH": os.environ["PATH"]} | ({"NODEXFER_NODE_DIR": str(tmp_path)} if told else {})
+    subprocess.run(["sh", "-c", f"mkdir {real}", "nodexfer"], env=environ, check=True)
+    assert bool(before.faults()) is not told
+
+
 def test_eventually_returns_what_it_waited_for_and_says_what_is_missing() -> None:
     answers = iter([None, 0, "there"])
     assert eventually(lambda: next(answers)) == "there"
