@@ -15,7 +15,7 @@ from typing import NamedTuple
 from nodexfer import procs
 from nodexfer.clock import Deadline
 from nodexfer.config import Config
-from nodexfer.errors import HoldUnknown, KeeperFailed
+from nodexfer.errors import HoldUnknown, KeeperFailed, NodeDirRemoved, NodeDirUnsafe, NodexferError
 from nodexfer.identity import ProcessId
 from nodexfer.node import bell, registry
 from nodexfer.paths import NodePaths, private_directory, safe_name
@@ -58,9 +58,12 @@ def take(config: Config, job: Job, owner: ProcessId | None = None, *, endpoint: 
     """
     paths = config.node_paths
     hold = registry.new_hold(job.key, owner, procs.session_leader(), endpoint)
-    with registry.Transaction(paths, create=True) as table:
-        table.add(hold)
-        lives = registry.keeper_lives(paths, job.key)
+    try:
+        with registry.Transaction(paths, create=True) as table:
+            table.add(hold)
+            lives = registry.keeper_lives(paths, job.key)
+    except (NodeDirUnsafe, NodeDirRemoved) as error:
+        raise _with_source(config, error) from error
     try:
         scratch = private_directory(paths.scratch(job.key))
         if not lives:
@@ -74,6 +77,13 @@ def take(config: Config, job: Job, owner: ProcessId | None = None, *, endpoint: 
     if table.fresh:
         _tell_all(paths)
     return Taken(hold.id, job.key, scratch, hold.since)
+
+
+def _with_source(config: Config, error: NodexferError) -> NodexferError:
+    """Whoever set the node_dir can set another one: it is said that it is this, and where it was set."""
+    source = config.source("node_dir")
+    where = "by default" if source == "default" else f"from {source}"
+    return type(error)(f"{error.message.rstrip('.')} (node_dir is {config.node_dir}, {where}).", error.next)
 
 
 def _tell_all(paths: NodePaths) -> None:

@@ -71,6 +71,16 @@ def test_a_failure_stops_the_script_with_its_own_code(shell: str) -> None:
     assert "Next: " in done.err
 
 
+def test_a_node_dir_that_can_not_be_used_says_that_it_is_one_and_who_set_it(config: Config, tmp_path: Path) -> None:
+    where = "/nonexistent does not exist (node_dir is /nonexistent/node, from "
+    done = nodexfer("hold", "--", "true", environ={"NODEXFER_NODE_DIR": "/nonexistent/node"})
+    assert (done.code, where + "environment variable NODEXFER_NODE_DIR)." in done.err) == (51, True), done
+    file = tmp_path / "config.toml"
+    file.write_text('node_dir = "/nonexistent/node"\n')
+    done = nodexfer("hold", "--", "true", environ={"NODEXFER_NODE_DIR": "", "NODEXFER_CONFIG": str(file)})
+    assert (done.code, f"{where}{file})." in done.err) == (51, True), done
+
+
 @pytest.mark.parametrize("shell", SHELLS)
 def test_a_command_line_that_makes_no_sense_stops_the_script(shell: str) -> None:
     done = run(shell, "echo went on", "--nonsense")
