@@ -6,10 +6,14 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
 
 import pytest
 
 from nodexfer import procs
+from nodexfer.staging import batches, spool
 from tests.support.holding import NODEXFER, Script
 from tests.support.sandbox import Box
 from tests.support.user import User
@@ -144,18 +148,51 @@ def crowd(user: User, count: int, work: Callable[[int], procs.Completed]) -> lis
     return codes
 
 
-def test_a_crowd_of_jobs_is_a_few_tasks(user: User, script: Script) -> None:
+def asked(user: User, direction: str) -> int:
+    """How many requests lie in the spool."""
+    known = (spool.request(directory) for directory in spool.directories(user.config.node_paths.spool))
+    return sum(request is not None and request.direction == direction for request in known)
+
+
+@pytest.mark.timeout(120)
+def test_a_crowd_of_jobs_is_a_few_tasks(user: User, script: Script, tmp_path: Path) -> None:
+    """Three move at once, which is all that Globus runs of a user; whoever asks meanwhile shares the next one.
+
+    So there are as many tasks as there were turns of three, however many jobs asked and however they came. Here all ask
+    during the first turn, and whoever has not been looked at when it ends goes in the second: two turns, each way.
+    """
+    count, most = 12, 2 * batches.ACTIVE_LIMIT
     (user.site / "in").mkdir()
-    for number in range(12):
-        (user.site / f"in/{number}").write_text(str(number))
+    for number in range(count):
+        (user.site / f"in/{number}").write_text(str(number) * 10_000)
+    go = tmp_path / "go"
+    environ = {**os.environ, **user.environ, "STARTED": str(tmp_path), "GO": str(go)}
 
     def work(number: int) -> procs.Completed:
-        environ = {**os.environ, **user.environ, "NODEXFER_JOB_ID": f"c{number}"}
-        line = "cat $NODEXFER_SCRATCH/x > $NODEXFER_SCRATCH/y"
+        line = 'touch "$STARTED/$NODEXFER_JOB"; until test -e "$GO"; do sleep 0.1; done; cd "$NODEXFER_SCRATCH"; cp x y'
         wanted = ["--in", f"site:/in/{number}=x", "--out", f"y=site:/out/{number}"]
-        return procs.run([*NODEXFER, "run", *wanted, "--", "sh", "-c", line], timeout=60, environ=environ)
+        own = {**environ, "NODEXFER_JOB_ID": f"c{number}"}
+        return procs.run([*NODEXFER, "run", *wanted, "--", "sh", "-c", line], timeout=100, environ=own)
 
-    assert crowd(user, 12, work) == [0] * 12
-    assert [(user.site / f"out/{number}").read_text() for number in range(12)] == [str(n) for n in range(12)]
-    assert len({task for receipt in user.receipts for task in receipt["tasks"]}) <= 16
+    def everybody_asked(direction: str) -> bool:
+        return asked(user, direction) == count
+
+    def turns() -> None:
+        for direction in ("in", "out"):
+            slow = user.box.sandbox.fault("slow", endpoint=user.box.site_id, bytes_per_second=1)
+            if direction == "out":
+                go.touch()
+            eventually(partial(everybody_asked, direction), 40)
+            user.box.sandbox.clear(slow)
+            if direction == "in":
+                eventually(lambda: len(list(tmp_path.glob("local-*"))) == count, 40)
+
+    with ThreadPoolExecutor() as pool:
+        turning = pool.submit(turns)
+        assert crowd(user, count, work) == [0] * count
+        turning.result()
+    assert [(user.site / f"out/{n}").read_text() for n in range(count)] == [str(n) * 10_000 for n in range(count)]
+    for direction in ("in", "out"):
+        tasks = {task for one in user.receipts if one["direction"] == direction for task in one["tasks"]}
+        assert len(tasks) <= most
     assert user.leftovers() == []
