@@ -24,6 +24,7 @@ from nodexfer.scheduler import Job
 
 if TYPE_CHECKING:
     from nodexfer.node.jobend import JobEnd
+    from nodexfer.staging.checksum import Verify
     from nodexfer.staging.client import Client, OnProgress
     from nodexfer.staging.receipt import Receipt
 
@@ -56,6 +57,7 @@ class Node:
         *,
         overwrite: bool = False,
         merge: bool = False,
+        verify: Verify = "size",
         stall: float = 120.0,
         wait_endpoint: float | None = None,
         on_progress: OnProgress | None = None,
@@ -67,6 +69,7 @@ class Node:
         :param sources: ``name:/path`` or ``globus://<uuid>/path``: one, several, or a mapping to destinations.
         :param overwrite: an existing destination is replaced.
         :param merge: an existing directory is added to, files of the same name are replaced.
+        :param verify: "checksum" reads the files here once more, beside what Globus compares; the receipt has the sums.
         :param stall: seconds without a byte after which a task is tried again through a restarted endpoint, once.
         :param wait_endpoint: seconds to wait for a free endpoint of the pool; None as long as for everything else.
         :raises NodexferError: see :mod:`nodexfer.errors`; nothing was published, or the message names what was.
@@ -76,7 +79,7 @@ class Node:
 
         wanted = fetches(sources, dest, self._config, base=str(self.scratch))
         who = self.client(wait_endpoint=wait_endpoint, on_progress=on_progress)
-        return bring(who, wanted, overwrite=overwrite, merge=merge, stall=stall)
+        return bring(who, wanted, overwrite=overwrite, merge=merge, verify=verify, stall=stall)
 
     def stage_out(
         self,
@@ -85,6 +88,7 @@ class Node:
         *,
         overwrite: bool = False,
         merge: bool = False,
+        verify: Verify = "size",
         stall: float = 120.0,
         wait_endpoint: float | None = None,
         on_progress: OnProgress | None = None,
@@ -100,7 +104,7 @@ class Node:
 
         wanted = sends(sources, dest, self._config, base=str(self.scratch))
         who = self.client(wait_endpoint=wait_endpoint, on_progress=on_progress)
-        return send(who, wanted, overwrite=overwrite, merge=merge, stall=stall)
+        return send(who, wanted, overwrite=overwrite, merge=merge, verify=verify, stall=stall)
 
     def endpoint(self, timeout: float = 300.0) -> str:
         """Have the endpoint brought up, and give its id: for transfers by other means. It may go when nothing moves.

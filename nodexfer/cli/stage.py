@@ -33,6 +33,13 @@ _OPTIONS = (
         help="Wait so long for a free endpoint; 0 refuses at once. Default: until the job ends.",
     ),
     click.option(
+        "--verify",
+        type=click.Choice(("size", "checksum")),
+        default="size",
+        show_default=True,
+        help="checksum: read the files here once more, beside what Globus compares; the receipt has the sums.",
+    ),
+    click.option(
         "--stall",
         type=Duration(),
         default="120",
@@ -137,7 +144,7 @@ def _pairs(manifest: str, paths: tuple[str, ...]) -> list[tuple[str, str]]:
 
 def flags(settings: dict[str, Any]) -> dict[str, Any]:
     """Of the options, what the moving itself takes."""
-    return {name: settings[name] for name in ("overwrite", "merge", "stall")}
+    return {name: settings[name] for name in ("overwrite", "merge", "verify", "stall")}
 
 
 def _move(label: str, config: Config, work: Callable[[Any], Receipt], settings: dict[str, Any]) -> Receipt:

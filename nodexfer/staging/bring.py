@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from nodexfer import identity
 from nodexfer.errors import Interrupted
-from nodexfer.staging import arrival, client, ground, plan, publish, receipt, spool
+from nodexfer.staging import arrival, checksum, client, ground, plan, publish, receipt, spool
+from nodexfer.staging.checksum import Verify
 from nodexfer.staging.client import Client
 from nodexfer.staging.plan import Fetch
 from nodexfer.staging.receipt import Receipt, ReceiptFile
-from nodexfer.staging.request import InItem, Request, Result
+from nodexfer.staging.request import InItem, Progress, Request, Result
 from nodexfer.staging.stall import STALL_SECONDS
 
 
@@ -31,10 +32,12 @@ def bring(
     *,
     overwrite: bool = False,
     merge: bool = False,
+    verify: Verify = "size",
     stall: float = STALL_SECONDS,
 ) -> Receipt:
     """Bring every source to its destination; the receipt. Nothing is published unless all of it is proven.
 
+    :param verify: "checksum" reads what arrived once more, from the disk, for the receipt.
     :param stall: seconds without a byte after which a task is tried again through a restarted endpoint.
 
     Dying in here leaves a request without an owner, which the desk cancels; or, between two renames of the publishing,
@@ -46,7 +49,7 @@ def bring(
     plan.refuse_overlap([target.path for target in targets])
     for target in targets:
         ground.refuse_destination(target.path, overwrite=overwrite, merge=merge)
-    requests = _requests(who, targets, overwrite=overwrite, merge=merge, stall=stall)
+    requests = _requests(who, targets, overwrite=overwrite, merge=merge, verify=verify, stall=stall)
     asked = receipt.write(
         who.config.home_paths,
         Receipt(
@@ -55,6 +58,7 @@ def bring(
             job=who.job.key,
             host=identity.host(),
             created=requests[0].created,
+            verify=verify,
         ),
     )
     directories: list[str] = []
@@ -63,7 +67,8 @@ def bring(
         directories.extend(client.ask(who, request) for request in requests)
         results = client.results(who, directories)
         arrived = _check(targets, requests, results)
-        _publish(targets, requests, results, overwrite, merge)
+        sums = _checksums(who, results, arrived) if verify == "checksum" else {}
+        _publish(who, targets, requests, results, overwrite=overwrite, merge=merge, verify=verify)
     except BaseException as error:
         client.call_off(who, directories)
         receipt.forget(who.config.home_paths, asked)
@@ -76,7 +81,7 @@ def bring(
     _clear(results)
     for directory in directories:
         spool.forget(directory)
-    return _finish(who, asked, results, targets, arrived)
+    return _finish(who, asked, results, targets, arrived, sums)
 
 
 def _target(who: Client, number: int, fetch: Fetch) -> _Target:
@@ -118,8 +123,29 @@ def _check(targets: Sequence[_Target], requests: Sequence[Request], results: Seq
     return found
 
 
+def _checksums(
+    who: Client, results: Sequence[Result], arrived: Sequence[arrival.Arrived]
+) -> dict[tuple[int, str], str]:
+    """Of every file that arrived, by the number of its item and its path there."""
+    who.on_progress(Progress(state="reading what arrived once more"))
+    where = {item.number: item.local for result in results for item in result.items}
+    return {
+        (file.number, file.path): checksum.of_file(
+            os.path.join(where[file.number], file.path).rstrip("/"), who.deadline
+        )
+        for file in arrived
+    }
+
+
 def _publish(
-    targets: Sequence[_Target], requests: Sequence[Request], results: Sequence[Result], overwrite: bool, merge: bool
+    who: Client,
+    targets: Sequence[_Target],
+    requests: Sequence[Request],
+    results: Sequence[Result],
+    *,
+    overwrite: bool,
+    merge: bool,
+    verify: Verify,
 ) -> None:
     by_number = {target.number: target for target in targets}
     publications = []
@@ -127,7 +153,11 @@ def _publish(
         for item in result.items:
             path = by_number[item.number].path
             publications.append(publish.Publication(item.local, path, publish.near(path, request.id, item.number)))
-    publish.publish(publications, overwrite=overwrite, merge=merge)
+
+    def check(original: str, copy: str) -> None:
+        checksum.refuse_other(original, copy, who.deadline)
+
+    publish.publish(publications, overwrite=overwrite, merge=merge, check=check if verify == "checksum" else None)
 
 
 def _clear(results: Sequence[Result]) -> None:
@@ -140,6 +170,7 @@ def _finish(
     results: Sequence[Result],
     targets: Sequence[_Target],
     arrived: Sequence[arrival.Arrived],
+    sums: Mapping[tuple[int, str], str],
 ) -> Receipt:
     by_number = {target.number: target for target in targets}
     files = []
@@ -147,5 +178,5 @@ def _finish(
         target = by_number[file.number]
         source, below = target.fetch.source, f"/{file.path}" if file.path else ""
         url = f"globus://{source.collection}{source.path}{below}"
-        files.append(ReceiptFile(url, f"{target.path}{below}", file.size))
+        files.append(ReceiptFile(url, f"{target.path}{below}", file.size, sums.get(file[:2])))
     return receipt.complete(who.config.home_paths, asked, results, files, "The data are in place and proven")

@@ -12,7 +12,7 @@ import msgspec
 from nodexfer.config import Config
 from nodexfer.errors import EndpointFailed, NodexferError, ServiceUnreachable, TransferUnproven
 from nodexfer.globus.protocol import Globus
-from nodexfer.staging import batches, exchange, look, outcome, remote, spool
+from nodexfer.staging import batches, checksum, exchange, look, outcome, remote, spool
 from nodexfer.staging.calls import Calls
 from nodexfer.staging.cases import Case, Move
 from nodexfer.staging.intake import Intake
@@ -192,8 +192,10 @@ class Ending:
         self._calls.start(step, did)
 
     def _refuse_changed(self, case: Case) -> None:
-        directories = {os.path.dirname(item.local) for item in case.items}
-        if case.request.fingerprint and exchange.fingerprint(sorted(directories)) != case.request.fingerprint:
+        directories = sorted({os.path.dirname(item.local) for item in case.items})
+        request = case.request
+        sums = checksum.of_trees(directories, request.deadline) if request.verify == "checksum" else None
+        if request.fingerprint and exchange.fingerprint(directories, sums) != request.fingerprint:
             raise TransferUnproven(
                 "An output was written to while it was being sent, and what arrived may be a mixture; nothing was "
                 "published. Send it again when the program is done with it.",

@@ -98,17 +98,21 @@ def _of_earlier_leases(place: RootPaths, request: str) -> Iterable[str]:
     return (f"{top}/{lease}/{request}" for lease in os.listdir(top))
 
 
-def fingerprint(directories: Iterable[str]) -> str:
+def fingerprint(directories: Iterable[str], checksums: Mapping[str, str] | None = None) -> str:
     """Of names, sizes and times of all files below: a hard link shows when its file is written to.
 
     The order of the directories does not matter: they are moved, and then sort otherwise.
+
+    :param checksums: by path relative to its directory, where contents count too.
     """
     lines = []
     for top in set(directories):
         for where, _, names in os.walk(top):
             for name in names:
                 found = os.lstat(os.path.join(where, name))
-                lines.append(f"{os.path.relpath(where, top)}\0{name}\0{found.st_size}\0{found.st_mtime_ns}\n")
+                path = os.path.relpath(os.path.join(where, name), top)
+                known = "" if checksums is None else checksums.get(path, "")
+                lines.append(f"{path}\0{found.st_size}\0{found.st_mtime_ns}\0{known}\n")
     return hashlib.blake2b("".join(sorted(lines)).encode(errors="surrogateescape"), digest_size=16).hexdigest()
 
 

@@ -8,7 +8,7 @@ cleaning removes); dying in between leaves whole files under their final names, 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from nodexfer.errors import DestinationExists, Interrupted, NodexferError
@@ -28,9 +28,16 @@ def near(destination: str, request: str, number: int) -> str:
     return f"{os.path.dirname(destination)}/.nodexfer-{request}-{number}"
 
 
-def publish(items: Sequence[Publication], *, overwrite: bool = False, merge: bool = False) -> None:
+def publish(
+    items: Sequence[Publication],
+    *,
+    overwrite: bool = False,
+    merge: bool = False,
+    check: Callable[[str, str], None] | None = None,
+) -> None:
     """Publish all items; a directory that is new appears whole, one that is merged file by file.
 
+    :param check: called with the original and its copy, where one has to be made; raises what it finds.
     :raises DestinationExists, PermissionRefused, DiskFull: nothing was published, or the message names what was.
     """
     for item in items:
@@ -38,7 +45,7 @@ def publish(items: Sequence[Publication], *, overwrite: bool = False, merge: boo
         if merge and os.path.isdir(item.destination):
             _refuse_conflict(item.local, item.destination)
     try:
-        _take(_bring_near(items), overwrite, merge)
+        _take(_bring_near(items, check), overwrite, merge)
     finally:
         remove([item.near for item in items])
 
@@ -58,7 +65,7 @@ def _take(ready: Sequence[tuple[str, str]], overwrite: bool, merge: bool) -> Non
         done.append(destination)
 
 
-def _bring_near(items: Sequence[Publication]) -> list[tuple[str, str]]:
+def _bring_near(items: Sequence[Publication], check: Callable[[str, str], None] | None) -> list[tuple[str, str]]:
     """What has to be copied is copied; (where it lies, its destination) of every item.
 
     :raises DiskFull, PermissionRefused: the copies are the caller's to remove.
@@ -71,6 +78,8 @@ def _bring_near(items: Sequence[Publication]) -> list[tuple[str, str]]:
             if os.lstat(local).st_dev != os.stat(directory).st_dev:
                 ground.refuse_full(directory, copying.size_of(local), [item.destination])
                 copying.copy_tree(local, item.near)
+                if check is not None:
+                    check(local, item.near)
                 local = item.near
         except OSError as error:
             raise _named(error, item.destination, _published([])) from error

@@ -53,6 +53,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     direction: Literal["in", "out"]
     job: str
     host: str
+    #: What the files were proven by, beyond Globus's own comparison of checksums.
+    verify: Literal["size", "checksum"] = "size"
     created: float
     finished: float | None = None
     endpoint: str | None = None

@@ -77,6 +77,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     client: str = ""
     #: Seconds to wait for a free endpoint of the pool; None = until the deadline.
     wait_endpoint: float | None = None
+    #: "checksum": the fingerprint of outputs is of their contents too.
+    verify: Literal["size", "checksum"] = "size"
     #: Seconds without a byte after which its task counts as stalled.
     stall: float = 120.0
     #: Of the outputs as they were gathered (:func:`nodexfer.staging.exchange.fingerprint`).

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nodexfer import identity
 from nodexfer.errors import Interrupted
-from nodexfer.staging import client, exchange, outgoing, plan, publish, receipt, spool
+from nodexfer.staging import checksum, client, exchange, outgoing, plan, publish, receipt, spool
+from nodexfer.staging.checksum import Verify
 from nodexfer.staging.client import Client
 from nodexfer.staging.outgoing import Output
 from nodexfer.staging.receipt import Receipt, ReceiptFile
-from nodexfer.staging.request import Request, Result
+from nodexfer.staging.request import Progress, Request, Result
 from nodexfer.staging.stall import STALL_SECONDS
 
 
@@ -22,10 +23,12 @@ def send(
     *,
     overwrite: bool = False,
     merge: bool = False,
+    verify: Verify = "size",
     stall: float = STALL_SECONDS,
 ) -> Receipt:
     """Send every output to its destination; the receipt. Every output is looked at before the first is sent.
 
+    :param verify: "checksum" reads every output before it is sent, and again before it gets its name at the far side.
     :param stall: seconds without a byte after which a task is tried again through a restarted endpoint.
 
     Dying in here leaves a request without an owner, which the desk cancels: temporary names at the far side are
@@ -44,15 +47,19 @@ def send(
             job=who.job.key,
             host=identity.host(),
             created=created,
+            verify=verify,
         ),
     )
     groups = {name: [o for o in outputs if o.send.destination.collection == where] for where, name in names.items()}
     directories: list[str] = []
     results: list[Result] = []
+    sums: list[Mapping[str, str]] = []
     gathered = [path for name, group in groups.items() for path in outgoing.directories(group, name, who.config)]
     try:
         for name, group in groups.items():
-            request = _request(who, name, group, created, overwrite=overwrite, merge=merge, stall=stall)
+            flags = {"overwrite": overwrite, "merge": merge, "verify": verify, "stall": stall}
+            request, found = _request(who, name, group, created, **flags)
+            sums.append(found)
             directories.append(client.ask(who, request))
         results = client.results(who, directories)
     except BaseException as error:
@@ -65,12 +72,20 @@ def send(
     publish.remove([*gathered, *_left(results)])
     for directory in directories:
         spool.forget(directory)
-    return _finish(who, asked, results, list(groups.values()))
+    return _finish(who, asked, results, list(groups.values()), sums)
 
 
-def _request(who: Client, name: str, group: Sequence[Output], created: float, **flags: Any) -> Request:
+def _request(
+    who: Client, name: str, group: Sequence[Output], created: float, **flags: Any
+) -> tuple[Request, Mapping[str, str]]:
+    """The request, and the checksums of its files where they are wanted: by ``<number>[/<path>]``."""
     items = outgoing.gather(group, name, who.config)
-    return Request(
+    places = outgoing.directories(group, name, who.config)
+    sums: Mapping[str, str] | None = None
+    if flags["verify"] == "checksum":
+        who.on_progress(Progress(state="reading the outputs"))
+        sums = checksum.of_trees(places, who.deadline)
+    request = Request(
         id=name,
         job=who.job.key,
         owner=client.owner(),
@@ -81,9 +96,10 @@ def _request(who: Client, name: str, group: Sequence[Output], created: float, **
         service=who.service,
         client=who.identity,
         wait_endpoint=who.wait_endpoint,
-        fingerprint=exchange.fingerprint(outgoing.directories(group, name, who.config)),
+        fingerprint=exchange.fingerprint(places, sums),
         **flags,
     )
+    return request, sums or {}
 
 
 def _left(results: Sequence[Result]) -> list[str]:
@@ -91,13 +107,19 @@ def _left(results: Sequence[Result]) -> list[str]:
     return sorted({item.local.rpartition("/")[0] for result in results for item in result.items})
 
 
-def _finish(who: Client, asked: Receipt, results: Sequence[Result], groups: Sequence[Sequence[Output]]) -> Receipt:
+def _finish(
+    who: Client,
+    asked: Receipt,
+    results: Sequence[Result],
+    groups: Sequence[Sequence[Output]],
+    sums: Sequence[Mapping[str, str]],
+) -> Receipt:
     files = []
-    for result, group in zip(results, groups, strict=True):
+    for result, group, known in zip(results, groups, sums, strict=True):
         remote = {item.number: item.remote for item in result.items}
         for number, output in enumerate(group):
             for seen in output.files:
                 below = f"/{seen.path}" if seen.path else ""
                 url = f"globus://{output.send.destination.collection}{remote[number]}{below}"
-                files.append(ReceiptFile(seen.source, url, seen.size))
+                files.append(ReceiptFile(seen.source, url, seen.size, known.get(f"{number}{below}")))
     return receipt.complete(who.config.home_paths, asked, results, files, "The data were sent and proven")
