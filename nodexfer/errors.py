@@ -29,6 +29,8 @@ class NodexferError(Exception):
         Exception.__init__(self, message)
         self.message = message
         self.next = self.default_next if next is None else next
+        if self.next and hasattr(self, "add_note"):  # Python 3.11: an error that nobody catches shows it as well
+            self.add_note(f"Next: {self.next}")
 
     def __str__(self) -> str:
         return self.message

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+import sys
+import traceback
 
 import pytest
 
@@ -81,3 +83,11 @@ def test_a_record_is_plain_data() -> None:
         "next": "ls",
         "exit_code": 20,
     }
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="an exception has no notes")
+def test_an_error_that_nobody_catches_shows_the_next_command_once() -> None:
+    error = pickle.loads(pickle.dumps(SourceMissing("Gone.", "ls /site")))
+    assert traceback.format_exception_only(error)[-2:] == ["nodexfer.errors.SourceMissing: Gone.\n", "Next: ls /site\n"]
+    assert str(error) == "Gone."
+    assert "Next" not in "".join(traceback.format_exception_only(SourceMissing("Gone.", "")))
