@@ -17,4 +17,6 @@ def completion(shell: str) -> None:
     """
     kind = get_completion_class(shell)
     assert kind is not None
-    click.echo(kind(cli, {}, "nodexfer", "_NODEXFER_COMPLETE").source())
+    lines = kind(cli, {}, "nodexfer", "_NODEXFER_COMPLETE").source()
+    # Where click has nothing to offer, as in the middle of NAME=DIR, bash completes files (bash(1), complete -o).
+    click.echo(lines.replace("complete -o nosort ", "complete -o nosort -o default "))

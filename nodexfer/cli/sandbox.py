@@ -64,10 +64,16 @@ def start(directory: str, sites: tuple[str, ...], allow_root: bool | None, as_js
 @_directory
 @_as_json
 def stop(directory: str, as_json: bool) -> None:
-    """Stop it. Its state stays for the next start; tasks go on then."""
-    box = _attach(directory)
-    box.stop()
-    _done({"directory": box.directory, "stopped": True}, as_json)
+    """Stop it. Its state stays for the next start; tasks go on then. That none runs is no error."""
+    from nodexfer.sandbox.launch import Sandbox
+
+    box = Sandbox.find(os.path.expanduser(directory))
+    where = os.path.realpath(os.path.expanduser(directory)) if box is None else box.directory
+    if box is not None:
+        box.stop()
+    elif not as_json:
+        click.echo(f"No sandbox runs in {where}.", err=True)
+    _done({"directory": where, "stopped": box is not None}, as_json)
 
 
 @sandbox.command(epilog=example("nodexfer sandbox status --json"))
@@ -113,7 +119,7 @@ def fault() -> None:
 
 
 @fault.command("set", epilog=example("nodexfer sandbox fault set slow endpoint=site bytes_per_second=1000000"))
-@click.argument("kind")
+@click.argument("kind", shell_complete=lambda *given: _kinds(given[-1]))
 @click.argument("fields", nargs=-1, metavar="[NAME=VALUE]...")
 @_directory
 @_as_json
@@ -162,6 +168,15 @@ def list_faults(directory: str, as_json: bool) -> None:
 def clear_fault(id: str | None, directory: str, as_json: bool) -> None:
     """Clear one fault, or all of them. Switches stay as they are."""
     _done({"cleared": _attach(directory).clear(id)}, as_json)
+
+
+def _kinds(incomplete: str) -> list[str]:
+    """For a shell to complete. Where the sandbox's packages are missing there is nothing to set."""
+    try:
+        from nodexfer.sandbox.faults import KINDS
+    except ImportError:
+        return []
+    return [kind for kind in (*KINDS, "switch") if kind.startswith(incomplete)]
 
 
 def _attach(directory: str) -> Sandbox:

@@ -66,6 +66,7 @@ class Sandbox:
         :param switches: see :mod:`nodexfer.sandbox.switches`. Those turned later are kept for the next start.
         :param relay_unix: a Unix socket for stand-ins in another network namespace.
         :raises ServiceUnreachable: it did not start; the log's end is in the message.
+        :raises NodexferError: it needs packages that are not installed.
         :raises SecretExposed: its admin token can be read by others.
         :raises ServiceRefused: a sandbox of this directory runs already.
         """
@@ -93,16 +94,21 @@ class Sandbox:
     @classmethod
     def attach(cls, directory: str | os.PathLike[str]) -> Sandbox:
         """The sandbox that runs in ``directory``. :raises ServiceUnreachable: none does."""
+        found = cls.find(directory)
+        if found is None:
+            where = os.path.realpath(directory)
+            raise ServiceUnreachable(f"No sandbox runs in {where}.", f"nodexfer sandbox start --dir {where}")
+        return found
+
+    @classmethod
+    def find(cls, directory: str | os.PathLike[str]) -> Sandbox | None:
+        """The sandbox that runs in ``directory``, if one does."""
         layout = Layout(os.path.realpath(directory))
         try:
             running = layout.read_running() if is_running(layout) else None
         except FileNotFoundError:
             running = None
-        if running is None:
-            raise ServiceUnreachable(
-                f"No sandbox runs in {layout.directory}.", f"nodexfer sandbox start --dir {layout.directory}"
-            )
-        return cls(layout, running)
+        return None if running is None else cls(layout, running)
 
     def stop(self, timeout: float = STOP_SECONDS) -> None:
         """End the server; its state stays for the next start. Killed if it does not go within ``timeout`` seconds."""
@@ -233,7 +239,7 @@ def is_running(layout: Layout) -> bool:
 
 
 def _ready(process: procs.Process, layout: Layout) -> dict[str, Any]:
-    """The server's one line. :raises ServiceUnreachable, ServiceRefused: it ended, or was killed after a minute."""
+    """The server's one line. :raises NodexferError: it ended, or was killed after a minute."""
     assert process.stdout is not None
     deadline, line = Deadline(START_SECONDS), b""
     while not line.endswith(b"\n"):
@@ -257,7 +263,11 @@ def _not_started(code: int | None, layout: Layout) -> NodexferError:
     with open(layout.log, encoding="utf-8", errors="replace") as file:
         last = file.read()[-2000:].strip().splitlines()[-1:]
     if any("No module named" in text for text in last):
-        return ServiceUnreachable("The sandbox needs flask and waitress.", "pip install 'nodexfer[sandbox]'")
+        missing = last[0].partition("No module named")[2].strip(" '")
+        return NodexferError(
+            f"The sandbox needs packages that nodexfer itself does not: {missing} is not installed.",
+            "pip install 'nodexfer[sandbox]'",
+        )
     return ServiceUnreachable(f"The sandbox did not start: {' '.join(last) or code}", f"cat {layout.log}")
 
 

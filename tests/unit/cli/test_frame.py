@@ -172,6 +172,7 @@ def test_bash_accepts_the_completion_and_completes_a_command() -> None:
     found = subprocess.run(["bash", "-eu", "-c", script], capture_output=True, text=True, check=False)
     assert found.stderr == ""
     assert "_nodexfer_completion" in found.stdout
+    assert "-o default" in found.stdout, "where we have nothing to offer, there may be files"
 
 
 def test_python_m_nodexfer_is_the_command() -> None:

@@ -104,7 +104,37 @@ def test_every_help_has_an_example(capsys: pytest.CaptureFixture[str], command: 
     assert all(len(line) <= 80 for line in shown.splitlines())
 
 
-@pytest.mark.parametrize("command", COMMANDS[1:])
+def test_to_stop_what_does_not_run_is_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    where = ["--dir", str(tmp_path / "box")]
+    assert main(["sandbox", "stop", *where]) == 0
+    assert capsys.readouterr().err == f"No sandbox runs in {tmp_path}/box.\n"
+    assert main(["sandbox", "stop", "--json", *where]) == 0
+    assert json.loads(capsys.readouterr().out) == {"directory": f"{tmp_path}/box", "stopped": False}
+    assert not (tmp_path / "box").exists()
+
+
+def test_without_its_packages_it_says_which_command_brings_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "waitress.py").write_text("raise ModuleNotFoundError(\"No module named 'waitress'\")")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert main(["sandbox", "start", "--dir", str(tmp_path / "box")]) == 1
+    told = capsys.readouterr().err
+    assert told.endswith("waitress is not installed.\nNext: pip install 'nodexfer[sandbox]'\n")
+
+
+def test_a_shell_completes_the_kinds_of_faults(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("_NODEXFER_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", "nodexfer sandbox fault set s")
+    monkeypatch.setenv("COMP_CWORD", "4")
+    with pytest.raises(SystemExit):
+        main(["sandbox"])
+    assert capsys.readouterr().out.split() == ["plain,slow", "plain,switch"]
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS[1:] if command != "stop"])
 def test_without_a_sandbox_every_command_says_how_to_start_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
