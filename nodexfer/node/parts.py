@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from nodexfer.clock import Deadline
 from nodexfer.config import Config
-from nodexfer.errors import EndpointFailed
+from nodexfer.errors import EndpointFailed, NodexferError
 from nodexfer.gcp import process
 from nodexfer.gcp.install import Program
 from nodexfer.node.claim import Claim, Prepared
@@ -22,6 +22,8 @@ from nodexfer.node.renewal import Renewal
 TURN_SECONDS = 1.0
 #: A start waits so long for an older guard to end, or for the address; then the leader looks around and starts again.
 START_SECONDS = 3.0
+#: Characters of GCP's log that an error quotes.
+QUOTE_LENGTH = 300
 
 
 class StepDown(Exception):
@@ -38,13 +40,6 @@ class Lost(Exception):
         super().__init__(message)
         self.restart = restart
         self.counts = counts
-
-
-def _lost(why: str) -> Lost:
-    """The desk's word. It says "stalled" once for each task, whatever becomes of it."""
-    if why == "stalled":
-        return Lost("no bytes move, and Globus does not say why", restart=True, counts=False)
-    return Lost(f"the service does not see the endpoint ({why})", restart=True)
 
 
 class Parts:
@@ -154,7 +149,7 @@ class Parts:
             self.busy = 0
             raise Lost(f"the desk has ended; see {self.logs}/desk.log")
         if self._gcp is not None and not self._gcp.alive:
-            raise Lost(f"GCP has ended: {' / '.join(self._gcp.log_tail(3).splitlines()) or 'it said nothing'}")
+            raise Lost(f"GCP has ended: {self._last_words() or 'it said nothing'}")
 
     def ask_desk(self, what: str, answer: str, seconds: float, **more: object) -> None:
         """Have the desk do ``what``, and wait for its ``answer``. :raises Lost, EndpointFailed: see await_word."""
@@ -171,13 +166,33 @@ class Parts:
 
     def _hear(self, message: Message) -> None:
         if message.get("error"):
-            raise error_of(message)
+            raise self._quoting(error_of(message))
         if "busy" in message:
             self.busy = int(message["busy"])
             self.last_work = time.monotonic()
         self._said.update(message)
         if "lost" in message:
-            raise _lost(str(message["lost"]))
+            raise self._lost(str(message["lost"]))
+
+    def _lost(self, why: str) -> Lost:
+        """The desk's word. It says "stalled" once for each task, whatever becomes of it."""
+        if why == "stalled":
+            return Lost("no bytes move, and Globus does not say why", restart=True, counts=False)
+        said = self._last_words()
+        quoted = f"; GCP said last: {said}" if said else ""
+        return Lost(f"the service does not see the endpoint ({why}){quoted}", restart=True)
+
+    def _quoting(self, error: NodexferError) -> NodexferError:
+        """With GCP's last words where the endpoint failed: the desk, which says so, does not know them."""
+        said = self._last_words()
+        if not isinstance(error, EndpointFailed) or not said:
+            return error
+        return type(error)(f"{error.message} GCP said last: {said}", error.next)
+
+    def _last_words(self) -> str:
+        """What GCP wrote last, in one line; '' if it runs not, or wrote nothing."""
+        lines = [] if self._gcp is None else self._gcp.log_tail(3).splitlines()
+        return " / ".join(line.strip() for line in lines if line.strip())[-QUOTE_LENGTH:]
 
     def _renewed(self) -> None:
         """From the renewal's thread."""

@@ -172,3 +172,15 @@ def test_a_transfer_through_a_frozen_gcp_stalls_is_told_and_ends_well_through_a_
     assert "STALLED" in [trouble["code"] for trouble in user.receipts[-1]["troubles"]]
     assert len(user.receipts[-1]["tasks"]) == 1
     assert user.tasks() == {"ACTIVE": 0, "SUCCEEDED": 1, "FAILED": 0}
+
+
+def test_a_gcp_that_ends_at_once_is_quoted(user: User) -> None:
+    program = user.home / "broken-gcp"
+    program.write_text("#!/bin/sh\necho 'Starting up.'\necho 'Fatal: the relay said no.' >&2\nexit 7\n")
+    program.chmod(0o700)
+    (user.site / "a").write_text("a")
+    environ = {**user.environ, "NODEXFER_GCP": str(program)}
+    done = nodexfer("stage-in", "site:/a", f"{user.root}/a", environ=environ)
+    assert done.code == 36, done
+    assert "exit code 7" in done.err
+    assert "Fatal: the relay said no." in done.err

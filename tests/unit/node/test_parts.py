@@ -1,0 +1,65 @@
+"""parts: what the desk says of the endpoint comes with what GCP said last."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+from nodexfer.config import load
+from nodexfer.errors import EndpointFailed, NodexferError, TokenExpired
+from nodexfer.node.order import Order
+from nodexfer.node.parts import Lost, Parts
+
+
+class Gcp:
+    """One that runs, and has written a log."""
+
+    def __init__(self, log: str) -> None:
+        self.log = log
+
+    def log_tail(self, lines: int) -> str:
+        return "\n".join(self.log.splitlines()[-lines:])
+
+
+@pytest.fixture
+def parts() -> Parts:
+    made = Parts(load(os.environ), Order(), lambda: None)
+    made._gcp = Gcp("long ago\nrelay: connecting\n\nrelay: refused by 1.2.3.4\n")  # type: ignore[assignment]
+    return made
+
+
+def heard(parts: Parts, message: dict[str, Any]) -> BaseException:
+    with pytest.raises((NodexferError, Lost)) as caught:
+        parts._hear(message)
+    return caught.value
+
+
+def test_an_endpoint_that_did_not_become_ready_is_told_with_gcps_last_words(parts: Parts) -> None:
+    error = heard(parts, {"error": EndpointFailed("It did not become ready.", "nodexfer status").as_record()})
+    assert isinstance(error, EndpointFailed)
+    assert error.message == "It did not become ready. GCP said last: relay: connecting / relay: refused by 1.2.3.4"
+    assert error.next == "nodexfer status"
+
+
+def test_what_is_not_about_the_endpoint_stays_as_it_is(parts: Parts) -> None:
+    assert str(heard(parts, {"error": TokenExpired("No.", "x").as_record()})) == "No."
+
+
+def test_an_endpoint_that_is_lost_is_told_with_gcps_last_words_and_counts(parts: Parts) -> None:
+    lost = heard(parts, {"lost": "GCDisconnected"})
+    assert isinstance(lost, Lost)
+    assert (lost.restart, lost.counts) == (True, True)
+    assert "GCP said last: relay: connecting / relay: refused by 1.2.3.4" in str(lost)
+
+
+def test_a_stall_restarts_the_endpoint_and_does_not_count_as_a_loss(parts: Parts) -> None:
+    lost = heard(parts, {"lost": "stalled"})
+    assert isinstance(lost, Lost)
+    assert (lost.restart, lost.counts) == (True, False)
+
+
+def test_without_a_word_of_gcp_nothing_is_quoted(parts: Parts) -> None:
+    parts._gcp = None
+    assert "GCP said" not in str(heard(parts, {"lost": "GCDisconnected"}))
