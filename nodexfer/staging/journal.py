@@ -1,7 +1,7 @@
 """What a salvage holds, known at every moment: a line for each whole copy, and never one for a half.
 
 ``journal`` is appended to, one JSON object a line. A line is written after its copy has been flushed, read again
-and found equal; the copy is called ``part/<index>`` until then, and gets its name below ``data/`` afterwards. Dying in
+and found equal; the copy is called ``part/<order>`` until then, and gets its name below ``data/`` afterwards. Dying in
 between leaves a whole copy under its first name, which :func:`settle` moves; a line that was not written whole is none.
 
 JSON of the standard library: it alone carries names that are not UTF-8 (as lone surrogates).
@@ -22,7 +22,7 @@ _GROUP = 64
 class Copy(NamedTuple):
     """A whole copy. ``path`` is relative to its output, '' for one that is a file; ``size`` in bytes."""
 
-    index: int
+    order: int
     number: int
     path: str
     source: str
@@ -36,7 +36,7 @@ class Copy(NamedTuple):
 
     def part(self, directory: str) -> str:
         """Where it lay until it was proven."""
-        return f"{directory}/part/{self.index}"
+        return f"{directory}/part/{self.order}"
 
 
 class Journal:

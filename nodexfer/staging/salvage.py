@@ -224,7 +224,7 @@ class _Saver:
                 self._journal.close()
             except OSError as error:
                 self._journal_full = salvage_record.is_full(error)
-        have = {copy.index for copy in self.copies}
+        have = {copy.order for copy in self.copies}
         rest = [
             f"{file.source}: {self._refused.get(index, _NO_TIME)}"
             for index, file in enumerate(self._found.files)

@@ -18,6 +18,7 @@ import errno
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
@@ -30,6 +31,8 @@ from nodexfer.paths import HomePaths, safe_name
 
 FORMAT = 1
 RECORD = "salvage.json"
+#: Seconds after which a salvage that is not yet there never will be: making one takes milliseconds.
+_UNBORN_SECONDS = 3600.0
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
 
 
@@ -61,6 +64,9 @@ class Salvage(msgspec.Struct, frozen=True, kw_only=True):
     items: tuple[Item, ...]
     #: What is not there, each with its reason.
     unsaved: tuple[str, ...] = ()
+    #: By item: the path at its collection that it has been given; and the tasks that brought it there.
+    sent: dict[int, str] = {}
+    tasks: tuple[str, ...] = ()
 
 
 def home(paths: HomePaths) -> str:
@@ -111,7 +117,7 @@ def read(directory: str) -> Salvage | None:
     path = f"{directory}/{RECORD}"
     found = records.read(path, FORMAT)
     try:
-        return None if found is None else msgspec.convert(found, Salvage)
+        return None if found is None else msgspec.convert(found, Salvage, str_keys=True)
     except msgspec.ValidationError as error:
         raise RecordBroken(f"{path} is not what it should be: {error}.", "nodexfer resume") from error
 
@@ -140,24 +146,33 @@ def remove(directory: str) -> None:
     except OSError:
         hidden = directory
     shutil.rmtree(hidden, ignore_errors=True)
-    for path in (above, os.path.dirname(above)):
-        try:
-            os.rmdir(path)
-        except OSError:
-            return
+    _remove_empty(above)
+    _remove_empty(os.path.dirname(above))
 
 
 def sweep(paths: HomePaths) -> None:
-    """Remove what was on its way out when its process died."""
+    """Remove what was on its way out, or not yet there, when its process died; and what is empty then."""
     for job in _names(home(paths)):
         top = f"{home(paths)}/{job}"
         for name in os.listdir(top):
-            if name.startswith(".gone-"):
+            if name.startswith(".gone-") or (name.startswith(".new-") and _is_old(f"{top}/{name}")):
                 shutil.rmtree(f"{top}/{name}", ignore_errors=True)
-        try:
-            os.rmdir(top)
-        except OSError:
-            continue
+        _remove_empty(top)
+    _remove_empty(home(paths))
+
+
+def _is_old(path: str) -> bool:
+    try:
+        return os.stat(path).st_mtime < time.time() - _UNBORN_SECONDS
+    except OSError:
+        return False
+
+
+def _remove_empty(path: str) -> None:
+    try:
+        os.rmdir(path)
+    except OSError:
+        pass
 
 
 @contextmanager

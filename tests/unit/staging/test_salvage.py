@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from nodexfer.errors import HomeFull, OutputMissing
 from nodexfer.staging import intents, journal, salvage, salvage_copy, salvage_record
 from nodexfer.staging.receipt import read
 from nodexfer.staging.salvage import Salvaged
+from tests.support.dying import survives
 from tests.support.place import OTHER, SITE, Place
 
 
@@ -73,10 +73,10 @@ def test_what_was_written_last_is_saved_first(place: Place) -> None:
         os.utime(place.node / name, (time.time() - age * 100,) * 2)
     one_thread = save(place, "old", "new", "middle")
     lines = journal.read(one_thread.directory)
-    assert sorted(lines, key=lambda copy: copy.index) != sorted(lines, key=lambda copy: copy.number)
-    assert [copy.number for copy in sorted(lines, key=lambda copy: copy.index)] == [1, 2, 0]
+    assert sorted(lines, key=lambda copy: copy.order) != sorted(lines, key=lambda copy: copy.number)
+    assert [copy.number for copy in sorted(lines, key=lambda copy: copy.order)] == [1, 2, 0]
     named = save(place, "old", "new", "middle", newest_first=False)
-    assert [copy.number for copy in sorted(journal.read(named.directory), key=lambda copy: copy.index)] == [0, 1, 2]
+    assert [copy.number for copy in sorted(journal.read(named.directory), key=lambda copy: copy.order)] == [0, 1, 2]
 
 
 def test_what_is_wrong_with_one_output_does_not_cost_the_others(place: Place) -> None:
@@ -197,7 +197,7 @@ def test_a_copy_that_reads_differently_is_not_taken_for_saved(place: Place, monk
     def damage(descriptor: int, *_: int) -> None:
         os.pwrite(descriptor, b"?", 500)
 
-    monkeypatch.setattr(salvage_copy.os, "posix_fadvise", damage)
+    monkeypatch.setattr(salvage_copy, "os", _Os(posix_fadvise=damage))
     assert save(place, "f").unsaved == (f"{place.node}/f: its copy is not what was written",)
 
 
@@ -212,47 +212,12 @@ def assert_only_whole_copies(directory: str) -> None:
         assert Path(copy.place(directory)).read_bytes() == Path(copy.source).read_bytes()
 
 
-_EVENTS = ("open", "write", "fsync", "rename", "mkdir", "unlink", "ftruncate")
-
-
-def _die_at(number: int) -> None:
-    """SIGKILL to this very process at the ``number``-th call that changes a file system."""
-    seen = 0
-
-    def counted(real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any, **options: Any) -> Any:
-            nonlocal seen
-            seen += 1
-            if seen == number:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return real(*arguments, **options)
-
-        return call
-
-    for name in _EVENTS:
-        setattr(os, name, counted(getattr(os, name)))
-
-
-def in_a_child(work: Callable[[], object], number: int) -> bool:
-    """Do ``work`` in a child that dies at its ``number``-th event; True when it came to its end before."""
-    child = os.fork()
-    if child == 0:
-        try:
-            _die_at(number)
-            work()
-            os._exit(0)
-        finally:
-            os._exit(9)
-    status = os.waitpid(child, 0)[1]
-    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, status
-    return not os.WIFSIGNALED(status)
-
-
+@pytest.mark.slow
 def test_whenever_it_dies_the_journal_knows_what_is_whole(place: Place) -> None:
     tree(place.node / "d")
     (place.node / "f").write_bytes(b"f" * 600_000)
     points, counts = 0, []
-    while not in_a_child(lambda: save(place, "d", "f"), points + 1):
+    while not survives(lambda: save(place, "d", "f"), points + 1):
         points += 1
         for directory in saved_dirs(place):
             assert_only_whole_copies(directory)
