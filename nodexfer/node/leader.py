@@ -160,7 +160,7 @@ class Term:
         self._trouble = True
         say(f"mending: {lost}")
         expired = self._parts.lease_left <= 0
-        if not expired and time.monotonic() - self._last_mend < STEADY_SECONDS:
+        if lost.counts and not expired and time.monotonic() - self._last_mend < STEADY_SECONDS:
             raise EndpointFailed(f"The endpoint was lost, mended, and lost again: {lost}.") from lost
         self._notice.say(endpoint.MENDING, str(lost))
         self._parts.tell_desk("pause")
@@ -169,7 +169,7 @@ class Term:
         while self._parts.lease_left <= 0:
             self._parts.turn(TURN_SECONDS)
         self._parts.start_desk()
-        if not expired:
+        if lost.counts and not expired:
             self._last_mend = time.monotonic()
 
     # -- what there is to do -----------------------------------------------------------------------------------------
