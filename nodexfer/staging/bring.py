@@ -12,6 +12,7 @@ from nodexfer.errors import Interrupted
 from nodexfer.staging import arrival, checksum, client, ground, plan, publish, receipt, spool
 from nodexfer.staging.checksum import Verify
 from nodexfer.staging.client import Client
+from nodexfer.staging.naming import as_typed
 from nodexfer.staging.plan import Fetch
 from nodexfer.staging.receipt import Receipt, ReceiptFile
 from nodexfer.staging.request import InItem, Progress, Request, Result
@@ -26,6 +27,7 @@ class _Target(NamedTuple):
     root: str
 
 
+@as_typed
 def bring(
     who: Client,
     fetches: Sequence[Fetch],

@@ -11,12 +11,14 @@ from nodexfer.errors import Interrupted
 from nodexfer.staging import checksum, client, exchange, outgoing, plan, publish, receipt, spool
 from nodexfer.staging.checksum import Verify
 from nodexfer.staging.client import Client
+from nodexfer.staging.naming import as_typed
 from nodexfer.staging.outgoing import Output
 from nodexfer.staging.receipt import Receipt, ReceiptFile
 from nodexfer.staging.request import Progress, Request, Result
 from nodexfer.staging.stall import STALL_SECONDS
 
 
+@as_typed
 def send(
     who: Client,
     sends: Sequence[plan.Send],
