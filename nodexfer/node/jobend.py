@@ -72,9 +72,9 @@ class _Known(NamedTuple):
     @property
     def told(self) -> JobEnd:
         if self.end is None:
-            return JobEnd(time.time() + ASSUMED_SECONDS, False, "nobody says when it ends")
+            return JobEnd(time.time() + ASSUMED_SECONDS, False, "nobody says when this job ends")
         if self.end.at is None:
-            return JobEnd(time.time() + ASSUMED_SECONDS, False, f"{self.end.source} says that it has no limit")
+            return JobEnd(time.time() + ASSUMED_SECONDS, False, f"{self.end.source} says that this job has no limit")
         return JobEnd(self.end.at, True, self.end.source)
 
 

@@ -35,5 +35,4 @@ def save(who: Client, sends: Sequence[Send], deadline: float, *, overwrite: bool
     if saved.unsaved:
         more = f", and {len(saved.unsaved) - _NAMED} more" if len(saved.unsaved) > _NAMED else ""
         words += f" Not saved: {'; '.join(saved.unsaved[:_NAMED])}{more}."
-    record = {**saved.receipt.as_record(), "directory": saved.directory, "unsaved": list(saved.unsaved)}
-    return Saved(words, f"nodexfer resume {saved.receipt.id}", record)
+    return Saved(words, f"nodexfer resume {saved.receipt.id}", saved.receipt.as_record())

@@ -13,7 +13,7 @@ from nodexfer.clock import Deadline
 from nodexfer.errors import DeadlinePassed, NodexferError
 from nodexfer.running import program, walltime
 from nodexfer.running.outputs import measure
-from nodexfer.running.takeout import TakeOut
+from nodexfer.running.takeout import TakeOut, sentences
 from nodexfer.running.timing import Timing
 from nodexfer.running.walltime import Load, Pace
 from nodexfer.running.work import Outcome, Talk, Work
@@ -129,10 +129,12 @@ class _Runner:
     def _take_out(self, out: TakeOut, ended: program.Ended) -> NodexferError | None:
         if ended.stopped:
             error = out.take(walltime.STOPPED, self._stopped_words())
-            if error is not None:
+            if error is None:
+                safe = "its outputs were sent and proven" if out.sent is not None else "it had no outputs to send"
+                return DeadlinePassed(f"{self._stopped_words()}; {safe}.", "nodexfer run --help")
+            if not out.safe or isinstance(error, DeadlinePassed):
                 return error
-            safe = "its outputs were sent and proven" if out.sent is not None else "it had no outputs to send"
-            return DeadlinePassed(f"{self._stopped_words()}; {safe}.", "nodexfer run --help")
+            return DeadlinePassed(sentences(self._stopped_words(), error.message), error.next)
         outcome = walltime.FAILURE if ended.code else walltime.SUCCESS
         return out.take(outcome, f"The job ends in {format_duration(self._left_over)}")
 

@@ -22,12 +22,13 @@ _KILL_WAIT_SECONDS = 8.0
 
 
 class TakeOut:
-    """``sent`` and ``saved`` are records of what was done, for ``--json``."""
+    """``sent`` and ``saved`` are records of what was done, for ``--json``; ``safe``: nothing that is there is lost."""
 
     def __init__(self, node: Node, work: Work, talk: Talk, timing: Timing, signals: program.Signals) -> None:
         self._node, self._work, self._talk, self._timing, self._signals = node, work, talk, timing, signals
         self.sent: dict[str, Any] | None = None
         self.saved: list[dict[str, Any]] = []
+        self.safe = True
 
     def take(self, outcome: str, late: str) -> NodexferError | None:
         """Send or save what is to be kept after ``outcome``; what went wrong with that.
@@ -73,6 +74,7 @@ class TakeOut:
                 receipt = send(who._replace(grace=self._timing.spare()), sends, **self._work.moves)
         except Interrupted as error:
             if isinstance(error.__cause__, KeyboardInterrupt):
+                self.safe = False
                 return error
             return self._save(sends, error, Deadline(_KILL_WAIT_SECONDS))
         except NodexferError as error:
@@ -94,8 +96,15 @@ class TakeOut:
             with self._talk.progress("saving") as show:
                 saved = rescue.save(self._node.client(on_progress=show, deadline=end), there, end, **flags)
         except NodexferError as error:
-            return type(why)(f"{why.message} {error.message}", error.next)
+            self.safe = False
+            return type(why)(sentences(why.message, error.message), error.next)
         finally:
             self._signals.saving = False
         self.saved.append(saved.record)
-        return type(why)(f"{why.message} {saved.words}", saved.next)
+        self.safe = self.safe and not saved.record["unsaved"]
+        return type(why)(sentences(why.message, saved.words), saved.next)
+
+
+def sentences(*texts: str) -> str:
+    """One after the other; what another program said may lack its full stop."""
+    return " ".join(text if text.endswith((".", "!", "?")) else f"{text}." for text in texts)

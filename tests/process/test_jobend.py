@@ -119,7 +119,7 @@ def test_a_job_without_a_limit_gets_a_day_from_now_and_is_not_asked_again(config
     for _ in range(2):
         found = jobend.find(config, SLURM, {})
         assert not found.known
-        assert found.source == "squeue says that it has no limit"
+        assert found.source == "squeue says that this job has no limit"
         grow_old(config, SLURM)
     assert asked(scheduler) == ["squeue"]
 

@@ -1,0 +1,228 @@
+"""``nodexfer run`` when time runs out: the program is stopped in time, and what it wrote is sent, or saved."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nodexfer import procs
+from tests.support.holding import NODEXFER, is_cleared
+from tests.support.sandbox import Box
+from tests.support.user import User
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.slow
+
+#: Writes its output, then works for ever.
+ENDLESS = "mkdir $NODEXFER_SCRATCH/out && echo data > $NODEXFER_SCRATCH/out/x && exec sleep 600"
+
+
+@pytest.fixture
+def user(box: Box) -> User:
+    return User(box)
+
+
+def environ(user: User, **more: str) -> dict[str, str]:
+    return {**os.environ, **user.environ, "NODEXFER_JOB_ID": "1", **more}
+
+
+def run(user: User, *arguments: str, **more: str) -> procs.Completed:
+    argv = [*NODEXFER, "run", *arguments]
+    return procs.run(argv, timeout=60, environ=environ(user, **more), cwd=str(user.root))
+
+
+def told(done: procs.Completed) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(done.out)
+    return found
+
+
+def salvaged(user: User) -> list[str]:
+    """The text of every file that was saved."""
+    found = (user.home / "salvage").glob("*/*/data/**/*")
+    return [path.read_text() for path in found if path.is_file()]
+
+
+# stopped for time --------------------------------------------------------------------------------------------
+
+
+def test_a_program_is_stopped_in_time_and_its_outputs_are_sent(user: User) -> None:
+    done = run(user, "--json", "--time", "44s", "--reserve", "40s", "--out", "out=site:/out", "--", "sh", "-c", ENDLESS)
+    record = told(done)
+    assert done.code == 62, done
+    assert (record["stopped"], record["exit_code"], record["error"]) == (True, 143, "DeadlinePassed")
+    assert record["out"]["state"] == "done"
+    assert (user.site / "out/x").read_text() == "data\n"
+    assert "The program was stopped" in done.err
+    assert "the job ends in 44 s (--time); the program is stopped 40 s before" in done.err
+    assert user.leftovers() == []
+    assert is_cleared(user.config)
+
+
+def test_what_globus_does_not_take_in_time_is_called_off_and_saved_and_the_resume_is_named(user: User) -> None:
+    user.box.sandbox.fault("slow", bytes_per_second=10_000)
+    line = "head -c 4000000 /dev/zero | tr '\\0' x > $NODEXFER_SCRATCH/x; exec sleep 600"
+    done = run(user, "--json", "--time", "13s", "--reserve", "9s", "--out", "x=site:/x", "--", "sh", "-c", line)
+    record = told(done)
+    assert done.code == 62, done
+    assert salvaged(user) == ["x" * 4_000_000]
+    assert record["out"] is None
+    assert record["saved"][0]["salvage"] in record["message"]
+    assert record["next"] == f"nodexfer resume {record['saved'][0]['id']}"
+    assert record["next"] in done.err
+    assert not (user.site / "x").exists()
+    assert user.tasks()["ACTIVE"] == 0
+    assert user.leftovers() == []
+
+
+def test_outputs_that_no_endpoint_can_send_are_saved_with_the_reason(box: Box) -> None:
+    user = User(box, endpoints=0)
+    done = run(user, "--out", "x=site:/x", "--", "sh", "-c", "echo data > $NODEXFER_SCRATCH/x")
+    assert done.code == 31, done
+    assert salvaged(user) == ["data\n"]
+    assert "pool" in done.err
+    assert "nodexfer resume" in done.err
+
+
+def test_where_there_is_less_time_than_is_reserved_nothing_is_started(user: User) -> None:
+    done = run(user, "--time", "5s", "--reserve", "5m", "--", "touch", str(user.root / "started"))
+    assert done.code == 62, done
+    assert "the program was not started" in done.err
+    assert not (user.root / "started").exists()
+
+
+def test_that_nobody_knows_the_end_is_said_aloud(user: User) -> None:
+    done = run(user, "--", "true")
+    assert done.code == 0
+    assert "nobody says when this job ends: each transfer gets 1 d 00 h, and the program is not stopped" in done.err
+
+
+# outputs by policy -------------------------------------------------------------------------------------------
+
+#: Two of the three outputs; ends with its argument.
+WRITES = "for name in a b; do echo $name > $NODEXFER_SCRATCH/$name; done; exit $0"
+
+
+@pytest.mark.parametrize(
+    ("policy", "code", "sent"),
+    [
+        (["--out", "a=site:/a"], 7, set()),
+        (["--on-exit", "always", "--out", "a=site:/a", "--out", "forgotten=site:/f"], 7, {"a"}),
+        (["--on-exit", "failure", "--out", "a=site:/a", "--out-always", "b=site:/b"], 0, {"b"}),
+        (["--out", "a=site:/a", "--out-failure", "b=site:/b"], 7, {"b"}),
+    ],
+)
+def test_outputs_follow_their_policy_and_the_programs_code_stays_its_own(
+    user: User, policy: list[str], code: int, sent: set[str]
+) -> None:
+    done = run(user, *policy, "--", "sh", "-c", WRITES, str(code))
+    assert done.code == code, done
+    assert {path.name for path in user.site.iterdir()} == sent
+    assert ("forgotten was not written" in done.err) == ("forgotten=site:/f" in policy)
+    assert salvaged(user) == []
+
+
+def test_two_outputs_that_would_become_one_are_refused_before_the_program_starts(user: User) -> None:
+    done = run(user, "--out", "a=site:/x", "--out-failure", "b=site:/x", "--", "touch", str(user.root / "started"))
+    assert done.code == 23, done
+    assert not (user.root / "started").exists()
+
+
+# a job that is ended from outside ----------------------------------------------------------------------------
+
+
+def start(user: User, *arguments: str) -> procs.Process:
+    argv = [*NODEXFER, "run", *arguments]
+    return procs.spawn(argv, environ=environ(user), cwd=str(user.root), new_session=True, stderr=procs.PIPE)
+
+
+def ended(child: procs.Process) -> tuple[int | None, str]:
+    code = child.wait(40)
+    assert child.stderr is not None
+    said = child.stderr.read().decode()
+    child.close()
+    return code, said
+
+
+def test_a_job_that_is_told_to_end_during_a_stage_in_leaves_no_task(user: User) -> None:
+    (user.site / "a").write_bytes(os.urandom(4 << 20))
+    user.box.sandbox.fault("slow", bytes_per_second=10_000)
+    child = start(user, "--in", "site:/a", "--", "touch", str(user.root / "started"))
+    eventually(lambda: user.tasks()["ACTIVE"] == 1, 30)
+    child.signal(signal.SIGUSR1)  # a warning that has nobody to reach ends nothing
+    child.signal(signal.SIGTERM)
+    code, said = ended(child)
+    assert code == 63, said
+    assert user.tasks()["ACTIVE"] == 0
+    assert not (user.root / "started").exists()
+    assert user.leftovers() == []
+    eventually(lambda: is_cleared(user.config))
+
+
+def test_a_job_that_is_told_to_end_during_a_stage_out_cancels_its_task_and_saves_the_outputs(user: User) -> None:
+    user.box.sandbox.fault("slow", bytes_per_second=10_000)
+    line = "head -c 4000000 /dev/zero | tr '\\0' x > $NODEXFER_SCRATCH/x"
+    child = start(user, "--out", "x=site:/x", "--", "sh", "-c", line)
+    eventually(lambda: user.tasks()["ACTIVE"] == 1, 30)
+    child.signal(signal.SIGTERM)
+    code, said = ended(child)
+    assert code == 63, said
+    assert "nodexfer resume" in said
+    assert salvaged(user) == ["x" * 4_000_000]
+    assert user.tasks()["ACTIVE"] == 0
+    assert not (user.site / "x").exists()
+    assert user.leftovers() == []
+
+
+def test_a_run_that_is_killed_orphans_no_task(user: User) -> None:
+    (user.site / "a").write_bytes(os.urandom(4 << 20))
+    user.box.sandbox.fault("slow", bytes_per_second=10_000)
+    other = user.job("2")  # somebody has to be there who cancels it
+    try:
+        other.acquire("--endpoint")
+        child = start(user, "--in", "site:/a", "--", "true")
+        eventually(lambda: user.tasks()["ACTIVE"] == 1, 30)
+        child.kill()
+        child.wait(10)
+        child.close()
+        eventually(lambda: user.tasks()["ACTIVE"] == 0, 30)
+        eventually(lambda: user.leftovers() == [], 30)
+        other.must("release")
+    finally:
+        other.kill()
+
+
+# the scheduler -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("program", "own", "prints"),
+    [
+        ("squeue", {"SLURM_JOB_ID": "12", "SLURM_CLUSTER_NAME": "c"}, "1:00:00"),
+        ("squeue", {"SLURM_JOB_ID": "12", "SLURM_CLUSTER_NAME": "c"}, ""),
+        ("qstat", {"PBS_JOBID": "12.server"}, ""),
+    ],
+)
+def test_a_whole_job_asks_its_scheduler_three_times_at_most(
+    user: User, tmp_path: Path, program: str, own: dict[str, str], prints: str
+) -> None:
+    for name in ("squeue", "scontrol", "qstat"):
+        (tmp_path / name).write_text(f"#!/bin/sh\necho {name} >> {tmp_path}/asked\necho '{prints}'\n")
+        (tmp_path / name).chmod(0o700)
+    (user.site / "a").write_text("a")
+    nodexfer = f'"{sys.executable}" -m nodexfer'
+    inner = f"{nodexfer} stage-in --overwrite site:/a $NODEXFER_SCRATCH/b && {nodexfer} stage-out $NODEXFER_SCRATCH/b "
+    own = {**own, "PATH": f"{tmp_path}:{os.environ['PATH']}", "NODEXFER_JOB_ID": ""}
+    done = run(
+        user, "--in", "site:/a", "--out", "b=site:/b", "--", "sh", "-c", f"{inner} site:/c && {inner} site:/d", **own
+    )
+    assert done.code == 0, done
+    asked = (tmp_path / "asked").read_text().split()
+    assert asked[0] == program
+    assert len(asked) <= 3
+    assert ("the job ends in" in done.err) == bool(prints)

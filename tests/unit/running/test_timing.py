@@ -1,0 +1,112 @@
+"""How much time is left: by the scheduler, by --time, and when a limit is changed on the way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from nodexfer.errors import DeadlinePassed
+from nodexfer.node.jobend import JobEnd
+from nodexfer.running import program, runner
+from nodexfer.running.timing import Timing
+from nodexfer.running.work import Talk, Work
+from nodexfer.staging.client import OnProgress
+
+
+class Told:
+    """A node whose job ends in so many seconds: the first for who asks first, and so on; the last stays."""
+
+    def __init__(self, *left: float, known: bool = True) -> None:
+        self.ends = [JobEnd(time.time() + seconds, known, "squeue") for seconds in left]
+        self.again = 0
+
+    def end(self, *, again: bool = False) -> JobEnd:
+        self.again += again
+        return self.ends.pop(0) if len(self.ends) > 1 else self.ends[0]
+
+
+def work(**fields: Any) -> Work:
+    return Work((), (), ["true"], {}, **fields)
+
+
+def timing(node: Any, **fields: Any) -> Timing:
+    return Timing(node, work(**fields))
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "known", "allowed", "left", "source"),
+    [
+        (3600.0, True, None, 3600.0, "squeue"),
+        (3600.0, True, 60.0, 60.0, "--time"),
+        (60.0, True, 3600.0, 60.0, "squeue"),
+        (86400.0, False, 60.0, 60.0, "--time"),
+        (86400.0, False, 10**6, 10**6, "--time"),  # an assumption counts for nothing
+        (86400.0, False, None, 86400.0, "squeue"),
+    ],
+)
+def test_the_sooner_of_two_known_ends_counts(
+    scheduler: float, known: bool, allowed: float | None, left: float, source: str
+) -> None:
+    found = timing(Told(scheduler, known=known), time=allowed)
+    assert found.left == pytest.approx(left, abs=30)
+    assert (found.end.source, found.known) == (source, known or allowed is not None)
+
+
+def test_a_reserve_that_was_named_is_the_reserve() -> None:
+    assert timing(Told(3600.0), reserve=5.0).reserve() == 5.0
+    assert timing(Told(3600.0)).reserve() >= 30.0
+    assert not timing(Told(3600.0), reserve=5.0).depends_on_outputs
+
+
+@pytest.mark.parametrize(("left", "reserve", "late"), [(100.0, 200.0, True), (1000.0, 200.0, False)])
+def test_a_program_is_not_started_for_nothing(left: float, reserve: float, late: bool) -> None:
+    found = timing(Told(left), reserve=reserve)
+    if late:
+        with pytest.raises(DeadlinePassed, match="not started"):
+            found.refuse_late()
+    else:
+        found.refuse_late()
+
+
+def watched(node: Any, **fields: Any) -> tuple[Any, list[str]]:
+    """A runner, and what it says."""
+    said: list[str] = []
+
+    @contextmanager
+    def progress(_: str) -> Iterator[OnProgress]:
+        yield lambda _: None
+
+    talk = Talk(said.append, lambda *_: None, progress)
+    return runner._Runner(node, work(**fields), talk, program.Signals()), said
+
+
+def test_before_a_program_is_stopped_the_scheduler_is_asked_again_and_a_raised_limit_counts() -> None:
+    node = Told(1000.0, 5000.0)
+    running, said = watched(node, reserve=990.0)
+    assert running._watch() > 0
+    assert node.again == 1
+    assert said[0].startswith("run: the limit was changed; the job ends in 1 h 23 min")
+
+
+def test_where_it_was_not_raised_the_program_is_stopped() -> None:
+    running, said = watched(Told(1000.0), reserve=1000.0)
+    assert running._watch() is None
+    assert said == []
+
+
+def test_while_there_is_time_nobody_is_asked() -> None:
+    node = Told(1000.0)
+    running, _ = watched(node, reserve=100.0)
+    assert 1 < running._watch() <= 60
+    assert node.again == 0
+
+
+def test_a_program_with_an_end_that_is_only_assumed_is_never_stopped() -> None:
+    node = Told(0.0, known=False)
+    running, _ = watched(node)
+    assert running._watch() == 120.0
+    assert node.again == 0
