@@ -11,6 +11,9 @@ from nodexfer.cli.render import WIDTH, printable, show_table
 from nodexfer.node.endpoint import SILENT_SECONDS
 from nodexfer.units import format_bytes, format_duration
 
+#: So many holds have a line of their own: an array's jobs may have hundreds.
+HOLDS_SHOWN = 10
+
 
 def show(found: Mapping[str, Any]) -> None:
     """Print what :func:`nodexfer.node.status.gather` found."""
@@ -21,6 +24,12 @@ def show(found: Mapping[str, Any]) -> None:
     if found["jobs"]:
         sys.stdout.write("\n")
         show_table(("JOB", "HOLDS", "KEEPER", "SINCE"), [_job(job, now) for job in found["jobs"]])
+    if found["holds"]:
+        sys.stdout.write("\n")
+        shown = found["holds"][:HOLDS_SHOWN]
+        show_table(("HOLD", "JOB", "BY", "SINCE"), [_hold(hold, now) for hold in shown])
+        if len(found["holds"]) > len(shown):
+            sys.stdout.write(f"and {len(found['holds']) - len(shown)} more: nodexfer status --json\n")
     if found["tasks"]:
         sys.stdout.write("\n")
         show_table(("WHAT", "STATE", "DONE", "TASK"), [_task(task) for task in found["tasks"]])
@@ -62,6 +71,13 @@ def _wrapped(text: str) -> list[str]:
 def _job(job: Mapping[str, Any], now: float) -> tuple[object, ...]:
     keeper = "none" if job["keeper"] is None else f"{job['keeper']}{', leads' if job['leads'] else ''}"
     return job["job"], job["holds"], keeper, format_duration(max(0.0, now - job["since"]))
+
+
+def _hold(hold: Mapping[str, Any], now: float) -> tuple[object, ...]:
+    """By whom: the job until it releases or ends, or a process as long as it lives."""
+    by = "the job" if hold["by"] == "job" else f"process {hold['pid']}"
+    endpoint = ", with endpoint" if hold["endpoint"] else ""
+    return hold["id"], hold["job"], f"{by}{endpoint}", format_duration(max(0.0, now - hold["since"]))
 
 
 def _task(task: Mapping[str, Any]) -> tuple[object, ...]:
