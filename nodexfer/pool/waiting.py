@@ -1,12 +1,13 @@
 """Who waits for an endpoint of a pool, so that the oldest waiter is served first. Fairness only: nothing depends on it.
 
 pool/<pool>/waiting/<milliseconds>-<host>-<place>    its time stamp says that the waiter still waits
+
+Both times are the file server's: clocks of nodes may differ by hours.
 """
 
 from __future__ import annotations
 
 import os
-import time
 
 from nodexfer.paths import safe_name
 from nodexfer.pool.entries import QUEUE
@@ -21,8 +22,9 @@ class Queue:
 
     def __init__(self, pool_directory: str, me: Me) -> None:
         self._directory = f"{pool_directory}/{QUEUE}"
-        self._me = me
         self._name = ""
+        self._whose = f"{safe_name(me.host)}-{me.place}"
+        self._unborn = f"{self._directory}/.new-{self._whose}"
 
     def __enter__(self) -> Queue:
         return self
@@ -35,24 +37,44 @@ class Queue:
         """Get in line, or show that we still are."""
         try:
             if not self._name:
-                name = f"{time.time() * 1000:015.0f}-{safe_name(self._me.host)}-{self._me.place}"
-                os.makedirs(self._directory, 0o700, exist_ok=True)
-                os.close(os.open(f"{self._directory}/{name}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
-                self._name = name
+                self._name = self._new()
             os.utime(f"{self._directory}/{self._name}")
         except OSError:
             self._name = ""
 
+    def _new(self) -> str:
+        """A name by the moment at which the server made the file."""
+        name = f"{self._server_ns() // 1_000_000:015}-{self._whose}"
+        os.rename(self._unborn, f"{self._directory}/{name}")
+        return name
+
+    def _server_ns(self) -> int:
+        """What the file server's clock says, by a file that we touch."""
+        os.makedirs(self._directory, 0o700, exist_ok=True)
+        os.close(os.open(self._unborn, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        os.utime(self._unborn)
+        return os.stat(self._unborn).st_mtime_ns
+
     def ahead(self) -> int:
         """How many wait longer than we do: all of them as long as we have not joined."""
         stamps = self._stamps()
-        # The server's clock, by our own file; ours will do to pass over the dead before we have one.
-        now = stamps.get(self._name, time.time())
+        if not stamps:
+            return 0
+        now = stamps.get(self._name) or self._now(stamps)
         for name, stamp in stamps.items():
             if now - stamp > 10 * SILENT_SECONDS:
                 _unlink(f"{self._directory}/{name}")
-        live = [name for name, stamp in stamps.items() if now - stamp <= SILENT_SECONDS]
+        live = [name for name, stamp in stamps.items() if now - stamp <= SILENT_SECONDS and not name.startswith(".")]
         return sum(name < self._name or not self._name for name in live if name != self._name)
+
+    def _now(self, stamps: dict[str, float]) -> float:
+        """Where we have not joined; on a full disk, the newest that was seen will do."""
+        try:
+            now = self._server_ns() / 1e9
+            _unlink(self._unborn)
+        except OSError:
+            now = max(stamps.values())
+        return now
 
     def _stamps(self) -> dict[str, float]:
         try:

@@ -23,7 +23,8 @@ def main() -> int:
     print(f"{scenario.jobs} jobs on {scenario.nodes} nodes with {scenario.pool} endpoints", flush=True)
     broken = [seed for seed in seeds if not show(seed, scenario)]
     if broken:
-        print(f"promises were broken; again with: make simulate SEED={broken[0]} POOL={scenario.pool}")
+        again = f"SEED={broken[0]} NODES={scenario.nodes} JOBS_OF={scenario.jobs} POOL={scenario.pool}"
+        print(f"promises were broken; again with: make simulate {again}")
     return 1 if broken else 0
 
 

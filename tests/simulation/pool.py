@@ -75,6 +75,7 @@ class Line(Queue):
 
     def __init__(self, stamps: dict[str, float], clock: Clock, me: Me) -> None:
         super().__init__("", me)
+        self._me = me
         self._all = stamps
         self._clock = clock
 
@@ -82,6 +83,9 @@ class Line(Queue):
         if not self._name:
             self._name = f"{self._clock.now * 1000:015.0f}-{self._me.host}-{self._me.place}"
         self._all[self._name] = self._clock.now
+
+    def _now(self, stamps: dict[str, float]) -> float:
+        return self._clock.now
 
     @property
     def name(self) -> str:

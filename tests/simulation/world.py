@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 from unittest import mock
 
-from nodexfer.pool import ask, choose, waiting
+from nodexfer.pool import ask, choose
 from nodexfer.pool import lease as leases
 from nodexfer.pool.lease import Lease
 from nodexfer.staging import fence
@@ -142,7 +142,7 @@ class World:
     @contextmanager
     def _virtual(self) -> Iterator[None]:
         with ExitStack() as stack:
-            for module in (ask, leases, waiting, fence):
+            for module in (ask, leases, fence):
                 stack.enter_context(mock.patch.object(module, "time", self.clock))
             stack.enter_context(mock.patch.object(choose, "leases", self.leases))
             stack.enter_context(mock.patch.object(choose, "read_pool", return_value=self.leases.entries))

@@ -1,0 +1,66 @@
+"""The queue of waiters, by the file server's clock alone."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from nodexfer.pool.waiting import SILENT_SECONDS, Queue
+from tests.unit.pool.support import ME
+
+
+def queue(pool: Path, place: str) -> Queue:
+    return Queue(str(pool), ME._replace(place=place))
+
+
+def age(pool: Path, place: str, seconds: float) -> None:
+    [path] = (pool / "waiting").glob(f"*-{place}")
+    stamp = path.stat().st_mtime - seconds
+    os.utime(path, (stamp, stamp))
+
+
+def test_the_oldest_waiter_is_first_whatever_its_clock_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hours = 5 * 3600.0
+    now = time.time
+    with queue(tmp_path, "first") as first, queue(tmp_path, "second") as second:
+        monkeypatch.setattr(time, "time", lambda: now() + hours)
+        first.join()
+        time.sleep(0.01)  # the queue counts milliseconds
+        monkeypatch.setattr(time, "time", lambda: now() - hours)
+        second.join()
+        assert (first.ahead(), second.ahead()) == (0, 1)
+    assert list((tmp_path / "waiting").iterdir()) == []
+
+
+def test_a_newcomer_whose_clock_is_ahead_sends_nobody_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with queue(tmp_path, "first") as first, queue(tmp_path, "second") as second:
+        first.join()
+        monkeypatch.setattr(time, "time", lambda: 2e10)
+        assert second.ahead() == 1
+        assert len(list((tmp_path / "waiting").iterdir())) == 1
+
+
+def test_who_is_silent_is_passed_over_and_at_last_removed(tmp_path: Path) -> None:
+    with queue(tmp_path, "silent") as silent, queue(tmp_path, "here") as here:
+        silent.join()
+        here.join()
+        age(tmp_path, "silent", SILENT_SECONDS + 1)
+        assert here.ahead() == 0
+        age(tmp_path, "silent", 10 * SILENT_SECONDS)
+        assert here.ahead() == 0
+        assert len(list((tmp_path / "waiting").iterdir())) == 1
+
+
+def test_a_death_while_joining_leaves_nothing_that_waits(tmp_path: Path) -> None:
+    (tmp_path / "waiting").mkdir()
+    (tmp_path / "waiting/.new-node1-dead").touch()
+    with queue(tmp_path, "here") as here:
+        assert here.ahead() == 0
+        here.join()
+        assert here.ahead() == 0
+        os.utime(tmp_path / "waiting/.new-node1-dead", (1, 1))
+        assert here.ahead() == 0
+        assert len(list((tmp_path / "waiting").iterdir())) == 1
