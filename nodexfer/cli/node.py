@@ -94,7 +94,8 @@ def _take(config: Config, owner: ProcessId | None, endpoint: bool, patience: flo
 def release(hold: str | None) -> None:
     """Give HOLD back; by default the one that $NODEXFER_HOLD names.
 
-    With the last hold of a job its scratch on this node is removed, and its keeper ends.
+    With the last hold of a job its scratch on this node is removed, and its keeper ends. The shell's variables stay as
+    `nodexfer acquire` set them: a script that goes on does well to unset NODEXFER_HOLD and NODEXFER_SCRATCH.
     """
     if not hold:
         raise HoldUnknown("NODEXFER_HOLD is not set, so that there is no hold to give back.", "nodexfer status")
@@ -113,7 +114,7 @@ def release(hold: str | None) -> None:
 def hold(endpoint: bool, wait_endpoint: float | None, command: tuple[str, ...]) -> int:
     """Hold this node while COMMAND runs, and return its exit code.
 
-    COMMAND gets the variables of `nodexfer acquire`, and the signals TERM, INT, HUP, USR1 and USR2 that come here.
+    COMMAND gets the variables of `nodexfer acquire`, and the signals TERM, INT, HUP, USR1, USR2 and XCPU that come here.
     """
     from nodexfer import procs
     from nodexfer.cli.child import run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -73,6 +74,8 @@ def create_(count: int, prefix: str, pool_name: str | None, as_json: bool) -> No
             render.say(f"{entry.name} is {entry.endpoint_id}")
     if as_json:
         render.show_json(made)
+    else:
+        render.say(f"Next: nodexfer pool list{'' if pool_name is None else f' --pool {shlex.quote(pool_name)}'}")
 
 
 @pool.command("list", epilog=example("nodexfer pool list --json"))
@@ -118,8 +121,9 @@ def show(name: str, pool_name: str | None, as_json: bool) -> None:
         found["lease"] = f"{lease['number']}, {'given back by' if lease['released'] else 'held by'} job {lease['job']}"
         found["host"] = lease["host"]
         found["renewed"] = lease["renewed"]
+    found.pop("name")
     rows = [(key.replace("_", " "), _words(value)) for key, value in found.items() if value is not None]
-    render.show_table(["WHAT", name], rows)
+    render.show_table(["name", name], rows)
 
 
 def _words(value: object) -> object:

@@ -68,7 +68,9 @@ def test_a_malformed_source(user: User, source: str) -> None:
 def test_a_missing_source_is_told_in_seconds(user: User) -> None:
     (user.site / "there").write_text("x")
     began = time.monotonic()
-    assert "/gone" in refused(user, 20, "stage-in", "site:/there", "site:/gone", "into/")
+    words = refused(user, 20, "stage-in", "site:/there", "site:/gone", "into/")
+    assert "/gone does not exist on collection site;" in words
+    assert f"globus ls {user.box.site_id}:/" in words, "globus-cli does not know the name"
     assert time.monotonic() - began < 10
     assert not (user.root / "into").exists()
 
@@ -95,7 +97,9 @@ def test_a_destination_that_exists_on_the_node(user: User) -> None:
 def test_a_destination_that_exists_at_the_far_side(user: User) -> None:
     (user.root / "x").write_text("mine")
     (user.site / "a").write_text("other")
-    assert "--overwrite" in refused(user, 23, "stage-out", "x", "site:/a")
+    words = refused(user, 23, "stage-out", "x", "site:/a")
+    assert "exists already on collection site;" in words
+    assert "--overwrite" in words
     assert (user.site / "a").read_text() == "other"
 
 

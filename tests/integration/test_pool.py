@@ -87,6 +87,14 @@ def test_for_people_it_prints_tables_of_80_columns(user: User) -> None:
         assert done.code == 0, done
         assert max(map(len, done.out.splitlines())) <= 80
         assert "free" in done.out
+        assert not [line for line in done.out.splitlines() if line != line.rstrip()]
+    assert user.pool("show", "a-rather-long-prefix-for-an-endpoint-1").out.startswith("name ")
+
+
+def test_what_comes_next_is_told_when_a_pool_is_made(user: User) -> None:
+    assert user.pool("create", "--count", "1", "--prefix", "a").err.endswith("\nNext: nodexfer pool list\n")
+    more = user.pool("create", "--count", "1", "--prefix", "b", "--pool", "other")
+    assert more.err.endswith("\nNext: nodexfer pool list --pool other\n")
 
 
 def test_all_of_it_is_private_and_no_secret_is_printed_or_kept(user: User) -> None:

@@ -103,9 +103,10 @@ def show(report: Report, console: Console) -> None:
             "[green]every byte[/]" if row.verified else "[bold red]no[/]",
             " ".join(task[:8] for task in row.task_ids),
         )
-    console.print()
-    console.print(table)
-    console.print()
+    with console.capture() as shown:
+        console.print(table)
+    # rich fills every line up to the table's width.
+    console.file.write("\n" + "".join(f"{line.rstrip()}\n" for line in shown.get().splitlines()) + "\n")
     for line in _sentences(report):
         console.print(line, soft_wrap=True)
 

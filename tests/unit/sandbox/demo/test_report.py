@@ -77,3 +77,7 @@ def test_the_table_fits_80_columns_and_tells_the_take_over_and_what_is_left() ->
 def test_names_with_brackets_are_printed_as_they_are() -> None:
     bad = GOOD._replace(jobs=(ROW._replace(verified=False, mismatches=("runs/3/[red]a[/red].bin: other",)),))
     assert "[red]a[/red].bin" in printed(bad)
+
+
+def test_no_line_ends_in_blanks() -> None:
+    assert [line for line in printed(GOOD).splitlines() if line != line.rstrip()] == []
