@@ -95,8 +95,6 @@ class PermissionRefused(DataError, PermissionError):
 
 
 class DestinationNotAllowed(DataError):
-    """The local side lies outside the roots: a directory that GCP may not see, or not this node's own disk."""
-
     exit_code = 22
     default_next = "nodexfer status"
 
@@ -246,8 +244,6 @@ class RecordNewer(NodeError):
 
 
 class KeeperFailed(NodeError):
-    """The job's keeper did not start, or died and could not be started again."""
-
     exit_code = 56
     default_next = "nodexfer status"
 
@@ -269,13 +265,15 @@ class TransferUnproven(TransferError):
     exit_code = 61
 
 
+class ChangedMeanwhile(TransferUnproven):
+    exit_code = 64
+
+
 class DeadlinePassed(TransferError, TimeoutError):
     exit_code = 62
 
 
 class Interrupted(TransferError):
-    """The command was told to stop; its task was cancelled."""
-
     exit_code = 63
 
 

@@ -44,5 +44,6 @@ MEANINGS: dict[str, str] = {
     "TransferUnproven": "the task ended well, and what arrived is not what was asked",
     "DeadlinePassed": "not over by the end of the job",
     "Interrupted": "the command was told to stop; its task was cancelled",
+    "ChangedMeanwhile": "a file was written to while it was moved, each of the three times",
     "NodexferError": "anything else: a fault of nodexfer, please report it with `--debug`",
 }

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from nodexfer.errors import TransferUnproven
+from nodexfer.errors import ChangedMeanwhile, TransferUnproven
 from nodexfer.staging.request import MovedItem, Result
 
 
@@ -26,6 +26,7 @@ def check(result: Result, expected: Iterable[int]) -> list[Arrived]:
     are compared: nothing missing, nothing extra, nothing short.
 
     :raises TransferUnproven: it is not; the message names the first.
+    :raises ChangedMeanwhile: so it is with a size alone, as that of a source that is being written to.
     """
     items = {item.number: item for item in result.items}
     if set(items) != set(expected):
@@ -43,7 +44,8 @@ def check(result: Result, expected: Iterable[int]) -> list[Arrived]:
         if expected_size is None and not item.is_directory:
             expected_size = item.size
         if expected_size is not None and expected_size != file.size:
-            raise _unproven(item, file.path, f"has {file.size} bytes here and {expected_size} at the source")
+            changed = _unproven(item, file.path, f"has {file.size} bytes here and {expected_size} at the source")
+            raise ChangedMeanwhile(changed.message, changed.next)
     return sorted(found)
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from nodexfer import identity
 from nodexfer.errors import Interrupted
-from nodexfer.staging import arrival, checksum, client, ground, plan, publish, receipt, spool
+from nodexfer.staging import again, arrival, checksum, client, ground, plan, publish, receipt, spool
 from nodexfer.staging.checksum import Verify
 from nodexfer.staging.client import Client
 from nodexfer.staging.naming import as_typed
@@ -42,11 +42,23 @@ def bring(
     :param verify: "checksum" reads what arrived once more, from the disk, for the receipt.
     :param stall: seconds without a byte after which a task is tried again through a restarted endpoint.
 
+    What was written to meanwhile is moved again, twice at most.
+
     Dying in here leaves a request without an owner, which the desk cancels; or, between two renames of the publishing,
     whole files under their names. The receipt says "done" only at the end.
 
     :raises NodexferError: see :mod:`nodexfer.errors`; nothing was published, or the message names what was.
     """
+
+    def once(tries: int) -> Receipt:
+        return _bring(who, fetches, tries, overwrite=overwrite, merge=merge, verify=verify, stall=stall)
+
+    return again.until_still(once, who.on_progress)
+
+
+def _bring(
+    who: Client, fetches: Sequence[Fetch], tries: int, *, overwrite: bool, merge: bool, verify: Verify, stall: float
+) -> Receipt:
     targets = [_target(who, number, fetch) for number, fetch in enumerate(fetches)]
     plan.refuse_overlap([target.path for target in targets])
     for target in targets:
@@ -61,6 +73,7 @@ def bring(
             host=identity.host(),
             created=requests[0].created,
             verify=verify,
+            attempts=tries,
         ),
     )
     directories: list[str] = []

@@ -10,7 +10,13 @@ from typing import TypeAlias
 import msgspec
 
 from nodexfer.config import Config
-from nodexfer.errors import EndpointFailed, NodexferError, ServiceUnreachable, TransferUnproven
+from nodexfer.errors import (
+    ChangedMeanwhile,
+    EndpointFailed,
+    NodexferError,
+    ServiceUnreachable,
+    TransferUnproven,
+)
 from nodexfer.globus.protocol import Globus
 from nodexfer.staging import batches, checksum, exchange, look, outcome, remote, spool
 from nodexfer.staging.calls import Calls
@@ -196,7 +202,7 @@ class Ending:
         request = case.request
         sums = checksum.of_trees(directories, request.deadline) if request.verify == "checksum" else None
         if request.fingerprint and exchange.fingerprint(directories, sums) != request.fingerprint:
-            raise TransferUnproven(
+            raise ChangedMeanwhile(
                 "An output was written to while it was being sent, and what arrived may be a mixture; nothing was "
                 "published. Send it again when the program is done with it.",
                 "nodexfer stage-out --help",

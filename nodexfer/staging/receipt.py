@@ -111,7 +111,7 @@ def finished(asked: Receipt, results: Sequence[Result], files: Sequence[ReceiptF
         endpoint=next((result.endpoint for result in results if result.endpoint), None),
         lease=next((result.lease for result in results if result.lease is not None), None),
         tasks=tuple(dict.fromkeys(task for result in results for task in result.tasks)),
-        attempts=max(result.attempts for result in results),
+        attempts=asked.attempts + max(result.attempts for result in results),
         faults=sum(result.faults for result in results),
         troubles=_troubles(results),
         waited_endpoint=max(result.waited_endpoint for result in results),

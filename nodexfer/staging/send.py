@@ -8,7 +8,7 @@ from typing import Any
 
 from nodexfer import identity
 from nodexfer.errors import Interrupted
-from nodexfer.staging import checksum, client, exchange, outgoing, plan, publish, receipt, spool
+from nodexfer.staging import again, checksum, client, exchange, outgoing, plan, publish, receipt, spool
 from nodexfer.staging.checksum import Verify
 from nodexfer.staging.client import Client
 from nodexfer.staging.naming import as_typed
@@ -33,11 +33,25 @@ def send(
     :param verify: "checksum" reads every output before it is sent, and again before it gets its name at the far side.
     :param stall: seconds without a byte after which a task is tried again through a restarted endpoint.
 
+    What was written to meanwhile is moved again, twice at most.
+
     Dying in here leaves a request without an owner, which the desk cancels: temporary names at the far side are
     deleted, or, where the task was proven already, renamed to the end.
 
     :raises NodexferError: see :mod:`nodexfer.errors`; nothing was published, or the message names what was.
     """
+
+    def once(tries: int) -> Receipt:
+        return _send(who, sends, tries, overwrite=overwrite, merge=merge, verify=verify, stall=stall)
+
+    # What goes to one collection gets its names when all of it is proven; two collections know nothing of each other.
+    collections = {send.destination.collection for send in sends}
+    return again.until_still(once, who.on_progress, tries=again.TRIES if len(collections) == 1 else 1)
+
+
+def _send(
+    who: Client, sends: Sequence[plan.Send], tries: int, *, overwrite: bool, merge: bool, verify: Verify, stall: float
+) -> Receipt:
     outputs = outgoing.survey(plan.distinct_sends(sends), who.config)
     names = {send.destination.collection: spool.new_id() for send in sends}
     created = time.time()
@@ -50,6 +64,7 @@ def send(
             host=identity.host(),
             created=created,
             verify=verify,
+            attempts=tries,
         ),
     )
     groups = {name: [o for o in outputs if o.send.destination.collection == where] for where, name in names.items()}

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from nodexfer.errors import DeadlinePassed, TransferUnproven
+from nodexfer.errors import ChangedMeanwhile, DeadlinePassed, TransferUnproven
 from nodexfer.globus.protocol import Submission
 from nodexfer.staging import checksum, copying, intents, publish
 from nodexfer.staging.bring import bring
 from nodexfer.staging.receipt import Receipt
 from nodexfer.staging.send import send
-from tests.support.place import Place
+from tests.support.place import OTHER, Place
 
 
 def sum_of(data: bytes) -> str:
@@ -97,24 +97,33 @@ def test_without_it_nothing_is_read_and_no_checksum_is_claimed(place: Place) -> 
     assert (receipt.verify, receipt.files[0].checksum) == ("size", None)
 
 
-def test_an_output_that_changes_behind_its_time_stamp_is_found_and_not_published(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_an_output_that_changes_behind_its_time_stamp_is_found_and_sent_again(
+    place: Place, monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
     """As a memory-mapped file does, whose time stamp comes with the writing back."""
     path = place.node / "out"
-    path.write_bytes(b"before")
+    path.write_bytes(b"state 0")
     stamp = path.stat().st_mtime_ns
     submit = place.globus.submit
+    submitted: list[Submission] = []
 
     def submit_and_change(submission: Submission) -> str:
-        path.write_bytes(b"behind")
-        os.utime(path, ns=(stamp, stamp))
+        submitted.append(submission)
+        if len(submitted) <= times:
+            path.write_bytes(f"state {len(submitted)}".encode())
+            os.utime(path, ns=(stamp, stamp))
         return submit(submission)
 
     monkeypatch.setattr(place.globus, "submit", submit_and_change)
-    with place.desk(), pytest.raises(TransferUnproven, match="written to while it was being sent"):
-        stage_out(place, "out", "site:/out")
-    assert list(place.site.iterdir()) == []
+    with place.desk():
+        if times < 3:
+            assert stage_out(place, "out", "site:/out").attempts == times + 1
+            assert (place.site / "out").read_bytes() == path.read_bytes() == f"state {times}".encode()
+        else:
+            with pytest.raises(ChangedMeanwhile, match=r"written to while it was being sent.*each of 3 times"):
+                stage_out(place, "out", "site:/out")
+            assert list(place.site.iterdir()) == []
     assert place.leftovers() == []
 
 
@@ -145,3 +154,44 @@ def test_a_copy_that_is_damaged_on_its_way_to_its_name_is_not_published(
         publish.publish([item], check=lambda one, two: checksum.refuse_other(one, two, later()))
     assert not (place.node / "a").exists()
     assert not near.exists()
+
+
+def test_a_source_that_grows_while_it_is_brought_is_brought_again(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place.site / "log").write_text("one line\n")
+    submit = place.globus.submit
+    grown: list[str] = []
+
+    def submit_and_grow(submission: Submission) -> str:
+        if not grown:
+            grown.append("another line\n")
+            with (place.site / "log").open("a") as file:
+                file.write(grown[0])
+        return submit(submission)
+
+    monkeypatch.setattr(place.globus, "submit", submit_and_grow)
+    with place.desk():
+        receipt = stage_in(place, "site:/log", "log")
+    assert (place.node / "log").read_text() == "one line\nanother line\n"
+    assert (receipt.attempts, receipt.bytes) == (2, (place.node / "log").stat().st_size)
+    assert place.leftovers() == []
+
+
+def test_what_goes_to_two_collections_is_not_sent_twice(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of them may have its files by then."""
+    for name in ("a", "b"):
+        (place.node / name).write_text("before")
+    submit = place.globus.submit
+
+    def submit_and_change(submission: Submission) -> str:
+        if submission.destination_endpoint == OTHER:
+            (place.node / "b").write_text("behind it")
+        return submit(submission)
+
+    monkeypatch.setattr(place.globus, "submit", submit_and_change)
+    sources = {"a": "site:/a", "b": "other:/b"}
+    wanted = intents.sends(sources, None, place.config, base=str(place.node))
+    with place.desk(), pytest.raises(ChangedMeanwhile, match="written to"):
+        send(place.client(), wanted)
+    assert not (place.top / "other/deep/b").exists()

@@ -76,7 +76,7 @@ def stage_in(place: Place, source: str = "site:/a", dest: str = "here", **fields
     return Following(lambda: bring(place.client(**fields)._replace(job=job), fetches))
 
 
-def stage_out(place: Place, source: str = "a", dest: str = "site:/a", **flags: bool) -> Following:
+def stage_out(place: Place, source: str = "a", dest: str = "site:/a", **flags: Any) -> Following:
     sends = intents.exact_sends([(source, dest)], place.config, base=str(place.node))
     return Following(lambda: send(place.client(), sends, **flags))
 
