@@ -19,6 +19,7 @@ BENCHMARKS = {
     "takeover": "benchmarks.takeover",
     "keeper": "benchmarks.keeper",
     "stagein": "benchmarks.stagein",
+    "salvage": "benchmarks.salvage",
     "sandbox": "benchmarks.sandbox_rates",
 }
 
