@@ -114,7 +114,8 @@ def release(hold: str | None) -> None:
 def hold(endpoint: bool, wait_endpoint: float | None, command: tuple[str, ...]) -> int:
     """Hold this node while COMMAND runs, and return its exit code.
 
-    COMMAND gets the variables of `nodexfer acquire`, and the signals TERM, INT, HUP, USR1, USR2 and XCPU that come here.
+    COMMAND gets the variables of `nodexfer acquire`, and the signals TERM, INT, HUP, USR1, USR2 and XCPU that come
+    here.
     """
     from nodexfer import procs
     from nodexfer.cli.child import run

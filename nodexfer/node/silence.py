@@ -1,0 +1,173 @@
+"""A leader that gives no sign of life: ended where it can be, named where it can not.
+
+A keeper that waits for the leader's lock watches the heart of the leader, which is the time stamp of endpoint.json.
+Neither clock nor calendar is compared with another's: what counts is how often we looked and found the same stamp and
+the same owner of the lock, so that neither a clock that is set nor our own sleep (a job that is suspended) is taken for
+the leader's silence.
+
+A leader that is stopped (SIGSTOP) is ended with all that it started, by pidfd, and the kernel gives the lock to the
+next. It is known twice: by its lock, and by what it wrote into its keeper's file. Not ended is one that does not die of
+SIGKILL now (state D: a frozen cgroup, a disk that does not answer), and one of another pid namespace, whose number
+means nothing here. It is named in blocked.json, which is true as long as the stamp in it is the leader's.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import NamedTuple
+
+from nodexfer import procs, records
+from nodexfer.clock import Deadline
+from nodexfer.errors import EndpointFailed, NodexferError, from_record
+from nodexfer.identity import ProcessId, boot_id, pid_namespace
+from nodexfer.node import locks, registry, rubbish
+from nodexfer.node.log import say
+from nodexfer.paths import NodePaths
+
+FORMAT = 1
+#: Seconds for a process to end after SIGKILL.
+KILL_SECONDS = 3.0
+
+
+class Heart(NamedTuple):
+    """What was seen of it at one look. ``owner`` is the process with the lock, None where it can not be seen."""
+
+    stamp: int
+    owner: int | None
+
+
+class Watch:
+    """One waiting keeper's. ``tick``: the seconds between two looks; a look counts for twice that at most."""
+
+    def __init__(self, paths: NodePaths, seconds: float, tick: float) -> None:
+        self._paths = paths
+        self._seconds = seconds
+        self._longest = 2 * tick
+        self._seen: Heart | None = None
+        self._silent = 0.0
+        self._last = 0.0
+
+    def look(self, now: float | None = None) -> Heart | None:
+        """The leader's heart when it has not beaten for too long, else None. ``now``: monotonic seconds."""
+        now = time.monotonic() if now is None else now
+        heart = _heart(self._paths)
+        if heart is None or heart != self._seen:
+            self._seen, self._silent = heart, 0.0
+        else:
+            self._silent += min(now - self._last, self._longest)
+        self._last = now
+        return self._seen if self._silent >= self._seconds else None
+
+    def forget(self) -> None:
+        """We do not wait any more."""
+        self._seen = None
+
+
+def _heart(paths: NodePaths) -> Heart | None:
+    """None where nobody leads."""
+    if not locks.taken(paths.node_dir):
+        return None
+    try:
+        stamp = os.stat(paths.endpoint).st_mtime_ns
+    except OSError:  # it has just begun
+        stamp = 0
+    return Heart(stamp, locks.owner(paths.node_dir))
+
+
+def end(paths: NodePaths, heart: Heart) -> None:
+    """End the leader with desk, guard and GCP, or say who blocks us. At most 3 s, and again at the next look."""
+    found = _leader(paths, heart)
+    if found is None:
+        _block(paths, heart, f"{_unknown(paths, heart)}, which can not be ended from here")
+        return
+    what = f"process {found.process.pid} of job {found.job.key}"
+    state = _state(found.process)
+    if state in ("", "Z", "X"):
+        return
+    if state == "D":
+        _block(paths, heart, f"{what}, which is frozen or waits for a disk, and can not be ended")
+        return
+    say(f"the leader, {what}, gave no sign of life (state {state}): ending it")
+    procs.kill_tree([found.process])
+    deadline = Deadline(KILL_SECONDS)
+    while found.process.alive and not deadline.passed:
+        time.sleep(0.01)
+    if found.process.alive:
+        _block(paths, heart, f"{what}, which does not end when it is killed")
+
+
+def _leader(paths: NodePaths, heart: Heart) -> registry.Keeper | None:
+    """The keeper that has the lock, where its number means something here and is still its own."""
+    for name in rubbish.names(paths.keepers):
+        card = registry.read_keeper(f"{paths.keepers}/{name}")
+        if card is None or card.boot != boot_id() or card.process.namespace != pid_namespace():
+            continue
+        if card.process.pid == heart.owner and card.process.alive:
+            return card
+    return None
+
+
+def _unknown(paths: NodePaths, heart: Heart) -> str:
+    """What is known of a leader that is not known well enough to be ended."""
+    job = _said_by(paths)
+    seen = "a process of another pid namespace" if heart.owner is None else f"process {heart.owner}"
+    return f"{seen}{f' of job {job}' if job else ''}"
+
+
+def _said_by(paths: NodePaths) -> str:
+    try:
+        record = records.read(paths.endpoint, 1)
+    except (NodexferError, OSError):
+        return ""
+    return "" if record is None else str(record.get("keeper", ""))
+
+
+def _state(process: ProcessId) -> str:
+    """One letter (proc(5), stat): T stopped, D uninterruptible; '' where it has ended."""
+    try:
+        with open(f"/proc/{process.pid}/stat", "rb") as file:
+            text = file.read()
+    except OSError:
+        return ""
+    return text[text.rindex(b")") + 2 :][:1].decode() if process.alive else ""
+
+
+# -- who is told ------------------------------------------------------------------------------------------------------
+
+
+def _block(paths: NodePaths, heart: Heart, who: str) -> None:
+    error = EndpointFailed(
+        f"The endpoint of this node is blocked: its leader is {who}; it has given no sign of life.", "nodexfer status"
+    )
+    if _read(paths, heart.stamp) is not None:
+        return
+    say(error.message)
+    try:
+        records.write(paths.blocked, {"format": FORMAT, "stamp": heart.stamp, "error": error.as_record()})
+    except NodexferError as full:
+        say(str(full))
+
+
+def blocked(paths: NodePaths) -> NodexferError | None:
+    """Why nobody can lead here although there is work, or None. Two system calls where nobody has said so."""
+    if not os.path.lexists(paths.blocked) or not locks.taken(paths.node_dir):
+        return None
+    try:
+        stamp = os.stat(paths.endpoint).st_mtime_ns
+    except OSError:
+        stamp = 0
+    return _read(paths, stamp)
+
+
+def _read(paths: NodePaths, stamp: int) -> NodexferError | None:
+    try:
+        record = records.read(paths.blocked, FORMAT)
+    except (NodexferError, OSError):
+        return None
+    return None if record is None or record.get("stamp") != stamp else from_record(dict(record["error"]))
+
+
+def forget(paths: NodePaths) -> None:
+    """Somebody leads."""
+    rubbish.remove(paths.blocked)
