@@ -152,6 +152,9 @@ def _move(label: str, config: Config, work: Callable[[Any], Receipt], settings: 
     from nodexfer.session import hold
 
     with terminable(), hold(config=config) as node, render.Progress(label) as progress:
+        end = node.end()
+        if not end.known and not node.job.startswith("local-"):  # where there is no scheduler, there is no end to miss
+            render.say(f"{label}: {end.source}; a day is allowed for it")
         return work(node.client(wait_endpoint=settings["wait_endpoint"], on_progress=shown(progress)))
 
 

@@ -33,10 +33,14 @@ Watch = Callable[[], "float | None"]
 
 
 class Ended(NamedTuple):
-    """``code`` as a shell has it: 128 + n where signal n ended it. ``stopped``: by us, for time."""
+    """``code`` as a shell has it: 128 + n where signal n ended it.
+
+    ``stopped``: by us, for time. ``told``: TERM came while it ran, and KILL will follow in seconds.
+    """
 
     code: int
     stopped: bool = False
+    told: bool = False
 
 
 class NotStarted(Exception):
@@ -58,6 +62,8 @@ class Signals:
         self.missed: list[str] = []
         #: Whether only a keyboard ends what we do: results are being saved, and who sent TERM will send KILL.
         self.saving = False
+        #: Whether TERM came for the program.
+        self.told = False
         self._child: procs.Process | None = None
         #: While a program is being started: what came meanwhile.
         self._early: list[int] | None = None
@@ -92,6 +98,7 @@ class Signals:
         if self._early is not None:
             self._early.append(number)
         elif self._child is not None:
+            self.told = self.told or number == signal.SIGTERM
             if number != signal.SIGINT or not _has_terminal():
                 self._child.signal(number)
         elif number == signal.SIGINT:
@@ -127,7 +134,7 @@ def run(
             if pause is None:
                 return Ended(_shell_code(_stop(child, grace())), stopped=True)
             _wait(end, min(pause, 3600.0))
-        return Ended(_shell_code(code))
+        return Ended(_shell_code(code), told=signals.told)
     finally:
         os.close(end)
         signals.over()

@@ -135,6 +135,8 @@ class _Runner:
             if not out.safe or isinstance(error, DeadlinePassed):
                 return error
             return DeadlinePassed(sentences(self._stopped_words(), error.message), error.next)
+        if ended.told:
+            return out.save(walltime.STOPPED if ended.code else walltime.SUCCESS)
         outcome = walltime.FAILURE if ended.code else walltime.SUCCESS
         return out.take(outcome, f"The job ends in {format_duration(self._left_over)}")
 

@@ -30,6 +30,14 @@ class TakeOut:
         self.saved: list[dict[str, Any]] = []
         self.safe = True
 
+    def save(self, outcome: str) -> NodexferError | None:
+        """Save what is to be kept after ``outcome``, in the seconds between TERM and KILL; the error that says so."""
+        sends = [out.send for out in self._chosen(outcome)]
+        if not sends:
+            return None
+        told = Interrupted("The job was told to end (SIGTERM), so that nothing was sent.", "")
+        return self._save(sends, told, Deadline(_KILL_WAIT_SECONDS))
+
     def take(self, outcome: str, late: str) -> NodexferError | None:
         """Send or save what is to be kept after ``outcome``; what went wrong with that.
 

@@ -204,8 +204,10 @@ class Work:
         company = any(case.phase == "looking" for case in self._intake.cases.values())
         moving = sum(move.has_a_slot for move in self._follower.moves)
         waits = []
-        for key in {case.key for case in ready}:
-            group = sorted((case for case in ready if case.key == key), key=lambda case: case.request.deadline)
+        by_end = sorted(ready, key=lambda case: case.request.deadline)
+        # Who runs out of time first is served first: Globus takes few tasks at a time.
+        for key in dict.fromkeys(case.key for case in by_end):
+            group = [case for case in by_end if case.key == key]
             alike = sum(move.key[:2] == key[:2] for move in self._follower.moves)
             age = now - min(case.since for case in group)
             crowd = self._intake.is_crowded(group[0].request.job)

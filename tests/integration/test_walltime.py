@@ -179,6 +179,21 @@ def test_a_job_that_is_told_to_end_during_a_stage_out_cancels_its_task_and_saves
     assert user.leftovers() == []
 
 
+def test_a_program_that_is_told_to_end_from_outside_has_its_outputs_saved_in_the_seconds_that_are_left(
+    user: User,
+) -> None:
+    child = start(user, "--out", "out=site:/out", "--", "sh", "-c", ENDLESS)
+    eventually(lambda: [path.read_text() for path in user.root.glob("**/jobs/*/out/x")] == ["data\n"], 30)
+    child.signal(signal.SIGTERM)
+    code, said = ended(child)
+    assert code == 143, said  # the program's own
+    assert "told to end (SIGTERM)" in said
+    assert "nodexfer resume" in said
+    assert salvaged(user) == ["data\n"]
+    assert not (user.site / "out").exists()
+    assert user.leftovers() == []
+
+
 def test_a_run_that_is_killed_orphans_no_task(user: User) -> None:
     (user.site / "a").write_bytes(os.urandom(4 << 20))
     user.box.sandbox.fault("slow", bytes_per_second=10_000)
