@@ -70,18 +70,23 @@ def acquire(endpoint: bool, wait_endpoint: float | None, shell: str) -> None:
     and from it. The hold lasts until `nodexfer release`, or the end of the job.
     """
     config = load()
-    click.echo(shells.exports(shell, _take(config, None, endpoint, wait_endpoint)))
+    variables = _take(config, None, endpoint, wait_endpoint)
+    try:
+        click.echo(shells.exports(shell, variables))
+    except BaseException:  # nobody knows of the hold, and so nobody would give it back
+        holds.release(config, variables["NODEXFER_HOLD"])
+        raise
 
 
 def _take(config: Config, owner: ProcessId | None, endpoint: bool, patience: float | None) -> dict[str, str]:
     """Take a hold; its variables. Nothing is held when this raises."""
     job = scheduler.detect(os.environ)
     taken = holds.take(config, job, owner, endpoint=endpoint)
-    if not endpoint:
-        return taken.variables
-    from nodexfer.node import ready
-
     try:
+        if not endpoint:
+            return taken.variables
+        from nodexfer.node import ready
+
         found = ready.wait(config, job, taken, patience, ready.end_of_job(config, job))
         return ready.variables(config, taken, found)
     except BaseException:

@@ -58,25 +58,41 @@ def take(config: Config, job: Job, owner: ProcessId | None = None, *, endpoint: 
     """
     paths = config.node_paths
     hold = registry.new_hold(job.key, owner, procs.session_leader(), endpoint)
+    begun = False
+    # An interrupt may come at any line, and who gets no hold back can not release it: all of it is in the one block.
     try:
         with registry.Transaction(paths, create=True) as table:
+            begun = True
             table.add(hold)
             lives = registry.keeper_lives(paths, job.key)
-    except (NodeDirUnsafe, NodeDirRemoved) as error:
-        raise _with_source(config, error) from error
-    try:
         scratch = private_directory(paths.scratch(job.key))
         if not lives:
             start_keeper(config, job, hold.script)
-    except BaseException:
+        _tell(paths, hold, lives=lives, fresh=table.fresh)
+        return Taken(hold.id, job.key, scratch, hold.since)
+    except BaseException as error:
+        if begun:
+            _take_back(paths, hold)
+        elif isinstance(error, (NodeDirUnsafe, NodeDirRemoved)):
+            raise _with_source(config, error) from error
+        raise
+
+
+def _take_back(paths: NodePaths, hold: registry.Hold) -> None:
+    """A hold that was perhaps added. Where that fails too, what was raised first tells more."""
+    try:
         with registry.Transaction(paths) as table:
             table.drop(hold.id)
-        raise
+    except NodexferError:
+        pass
+
+
+def _tell(paths: NodePaths, hold: registry.Hold, *, lives: bool, fresh: bool) -> None:
+    """A keeper that was there before us hears of the hold. Where the registry was new, so do all the others."""
     if lives:
-        bell.ring(paths.keeper_bell(job.key), bell.WORK if endpoint else bell.HOLD)
-    if table.fresh:
+        bell.ring(paths.keeper_bell(hold.job), bell.WORK if hold.endpoint else bell.HOLD)
+    if fresh:
         _tell_all(paths)
-    return Taken(hold.id, job.key, scratch, hold.since)
 
 
 def _with_source(config: Config, error: NodexferError) -> NodexferError:
