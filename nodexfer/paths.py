@@ -4,6 +4,7 @@ node_dir  /tmp/nodexfer-<uid>          0700; its own flock is the leader's lock
   place                                the place's random id, with the directory's device and inode
   registry.json  registry.lock         the holds
   endpoint.json                        what the leader says of its endpoint
+  blocked.json                         what a waiting keeper says of a leader that can neither lead nor be ended
   guard.lock  desk.lock                held for life by the guard and by the desk
   desk.bell                            a FIFO: "look at the spool now"
   keepers/<job>                        locked by the job's keeper for life; keepers/<job>.bell beside it
@@ -104,6 +105,7 @@ class NodePaths:
         self.registry = f"{node_dir}/registry.json"
         self.registry_lock = f"{node_dir}/registry.lock"
         self.endpoint = f"{node_dir}/endpoint.json"
+        self.blocked = f"{node_dir}/blocked.json"
         self.guard_lock = f"{node_dir}/guard.lock"
         self.desk_lock = f"{node_dir}/desk.lock"
         self.desk_bell = f"{node_dir}/desk.bell"

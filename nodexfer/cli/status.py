@@ -45,7 +45,9 @@ def _head(found: Mapping[str, Any], now: float) -> list[tuple[str, str]]:
         lines.append(("endpoint", "none (it comes when there is work)"))
         return lines
     lines.append(("endpoint", f"{leader['endpoint_id'] or 'none yet'}: {leader['state']}{_since(leader, now)}"))
-    if leader["led"] and leader["silent"] > SILENT_SECONDS:
+    if leader["blocked"]:
+        lines.append(("", leader["blocked"]))
+    elif leader["led"] and leader["silent"] > SILENT_SECONDS:
         lines.append(("", f"the leader has been silent for {format_duration(leader['silent'])}"))
     if leader["entry"]:
         lines.append(("lease", f"{leader['entry']} {leader['lease']}, led by {leader['keeper']}"))

@@ -40,6 +40,7 @@ class Config:
         self.pool: str = values["pool"]
         self.linger: float = values["linger"]
         self.lease: float = values["lease"]
+        self.silence: float = values["silence"]
         self.gcp: str | None = values["gcp"]
         self.gcp_prefix: tuple[str, ...] = values["gcp_prefix"]
         self.gcp_address: str = values["gcp_address"]

@@ -192,6 +192,7 @@ def everything(config: Config, table: Table) -> Gone:
     for directory in (paths.keepers, paths.spool, paths.jobs, paths.logs):
         rubbish.remove_empty(directory)
     rubbish.remove(paths.desk_bell)
+    rubbish.remove(paths.blocked)
     if not any(name.startswith("gcp-") for name in rubbish.names(paths.node_dir)):
         rubbish.remove(paths.place)
     return gone

@@ -28,7 +28,7 @@ MENDING = "mending"
 #: Everything is being given back.
 STOPPING = "stopping"
 
-#: The leader's heart beats every 5 s, as the file's time stamp.
+#: The leader's heart beats every 5 s, as the file's time stamp (:mod:`nodexfer.node.silence`).
 SILENT_SECONDS = 20.0
 
 
@@ -95,8 +95,16 @@ def left_behind(paths: NodePaths) -> bool:
     return os.path.lexists(paths.endpoint) and not locks.taken(paths.node_dir)
 
 
+def beat(paths: NodePaths) -> None:
+    """Show that the leader lives. By its keeper only."""
+    try:
+        os.utime(paths.endpoint)
+    except OSError:  # it is not there yet, or no more
+        pass
+
+
 class Notice:
-    """The leader's end: it writes, beats and removes the file. Use only with the leader's lock held."""
+    """The leader's end: it writes and removes the file. Use only with the leader's lock held."""
 
     def __init__(self, paths: NodePaths, keeper: str, since: float) -> None:
         self._path = paths.endpoint
@@ -116,12 +124,6 @@ class Notice:
         if record != self._record:
             records.write(self._path, record)
             self._record = record
-
-    def beat(self) -> None:
-        try:
-            os.utime(self._path)
-        except FileNotFoundError:
-            pass
 
     def remove(self) -> None:
         try:

@@ -8,6 +8,7 @@ looks at the node's own disk only. It ends under the registry's lock, and only w
     a process of a hold ends    the hold is dropped
     the registry is new         one was set aside as broken: the holds that live are brought in again
     work waits                  wait for the leader's lock, in a thread; lead (:mod:`nodexfer.node.leader`)
+    the leader is silent        end it, so that the lock comes to who waits (:mod:`nodexfer.node.silence`)
     no hold is left             step down if leading; take the job's things away; end
     SIGTERM, SIGINT, SIGHUP     step down if leading (the job is about to be killed), and stay: the job may still hold
     the node_dir was removed    stop GCP, end: a new directory at the path is a new place with keepers of its own
@@ -30,7 +31,7 @@ from nodexfer.clock import Deadline
 from nodexfer.config import Config, load
 from nodexfer.errors import NodeDirRemoved, NodexferError, RecordBroken
 from nodexfer.identity import ProcessId, boot_id
-from nodexfer.node import clean, locks, registry, work
+from nodexfer.node import clean, locks, registry, silence, work
 from nodexfer.node.bell import HOLD, Bell
 from nodexfer.node.endpoint import left_behind
 from nodexfer.node.hold import HELD, HOLDS, NOTHING
@@ -38,7 +39,9 @@ from nodexfer.node.leadership import Leadership
 from nodexfer.node.log import say
 from nodexfer.scheduler import Job
 
+#: Between two looks at most; a leader's heart beats then. Six beats must be missing before it is called silent.
 TICK_SECONDS = 5.0
+BEATS = 6
 #: Holds often come and go in crowds; what they are for is not the keeper's business.
 HOLD_SECONDS = 0.05
 #: The last one of a place takes at most this long to give back what a killed leader had, and to end dead jobs' tasks.
@@ -62,6 +65,8 @@ class Keeper:
         self._tidy: Deadline | None = None
         self._wake, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self.leadership = Leadership(config, job, self.wake)
+        self._tick = min(TICK_SECONDS, config.silence / BEATS)
+        self._leader = silence.Watch(self.paths, config.silence, self._tick)
 
     def wake(self) -> None:
         """From any thread, or from a signal: look now."""
@@ -97,7 +102,7 @@ class Keeper:
         """Keep until no hold is left."""
         self._clear_up()
         while not self._look():
-            self._sleep(TICK_SECONDS)
+            self._sleep(self._tick)
 
     def told_to_go(self) -> None:
         self._told_to_go = True
@@ -150,6 +155,7 @@ class Keeper:
 
     def _look(self) -> bool:
         """Look once, and do what is to be done; True when it is over."""
+        self.leadership.beat()
         try:
             self._check_place()
             self._refresh()
@@ -161,6 +167,7 @@ class Keeper:
             self._tidy = None
             self.leadership.resume()
             self.leadership.want(self.holds)
+            self._watch_leader()
         except NodeDirRemoved as error:
             say(f"ending: {error}")
             self.leadership.give_up(10.0)
@@ -172,6 +179,19 @@ class Keeper:
     def _check_place(self) -> None:
         if not locks.same(self._lock, self.paths.keeper(self.job.key)):
             raise NodeDirRemoved(f"{self.paths.keeper(self.job.key)} is not the file that this keeper has locked.")
+
+    def _watch_leader(self) -> None:
+        """We wait for the lock: see that who has it lives, and can do something for those who wait."""
+        if not self.leadership.waits:
+            self._leader.forget()
+            return
+        heart = self._leader.look()
+        if heart is None:
+            return
+        silence.end(self.paths, heart)
+        error = silence.blocked(self.paths)
+        if error is not None:
+            work.refuse_impatient(self.paths, self.job.key, error, begun=False)
 
     def _refresh(self) -> None:
         """Learn of new holds, drop dead ones. Only where the registry has changed or a process has ended."""

@@ -26,14 +26,13 @@ from nodexfer.config import Config
 from nodexfer.errors import EndpointFailed, ForeignGcp, LeaseLost, NodeDirRemoved, NodexferError, PoolExhausted
 from nodexfer.gcp import install, strays
 from nodexfer.node import claim as claims
-from nodexfer.node import clean, endpoint, locks, place, registry, work
+from nodexfer.node import clean, endpoint, locks, place, registry, silence, work
 from nodexfer.node.log import say
 from nodexfer.node.order import Order
 from nodexfer.node.parts import TURN_SECONDS, Lost, Parts, StepDown
 from nodexfer.pool.lease import Lease
 from nodexfer.scheduler import Job
 
-BEAT_SECONDS = 5.0
 FENCE_SECONDS = 120.0
 READY_SECONDS = 120.0
 #: Lost again within this time after being mended: given up.
@@ -55,7 +54,6 @@ class Term:
         self._lease: Lease | None = None
         self._prepared: claims.Prepared | None = None
         self._trouble = False
-        self._last_beat = 0.0
         self._last_mend = float("-inf")
 
     def run(self) -> None:
@@ -63,6 +61,7 @@ class Term:
 
         :raises NodexferError: why there is no endpoint; everything has been given back.
         """
+        silence.forget(self.paths)
         self._notice.say(endpoint.STARTING, "looking what there is to do")
         try:
             if self._has_work():
@@ -187,9 +186,6 @@ class Term:
     def _beat(self) -> None:
         if not self._is_there():
             raise NodeDirRemoved(f"{self.paths.node_dir} was removed or replaced; its endpoint was stopped.")
-        if time.monotonic() - self._last_beat >= BEAT_SECONDS:
-            self._last_beat = time.monotonic()
-            self._notice.beat()
 
     def _is_there(self) -> bool:
         return locks.same(self._descriptor, self.paths.node_dir)

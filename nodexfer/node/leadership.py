@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from nodexfer.config import Config
 from nodexfer.errors import NodexferError
 from nodexfer.node import failure, locks, work
-from nodexfer.node.endpoint import left_behind
+from nodexfer.node.endpoint import beat, left_behind
 from nodexfer.node.log import say
 from nodexfer.node.order import Order
 from nodexfer.node.registry import Hold
@@ -98,6 +98,17 @@ class Leadership:
     def running(self) -> bool:
         """Waiting for the lock, or leading."""
         return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def waits(self) -> bool:
+        """For a lock that another keeper has."""
+        return self.running and self._wanted and not self._leading
+
+    def beat(self) -> None:
+        """Show the others that we live, if we lead. By the keeper's main thread: what the leader waits for (a file
+        system, the service) may take longer than anybody is silent."""
+        if self._leading:
+            beat(self._paths)
 
     def _start(self) -> None:
         self._stop.clear()

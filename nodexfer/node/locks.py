@@ -113,11 +113,23 @@ def _wait(descriptor: int, seconds: float) -> bool:
 
 
 def _owner(path: str) -> str:
-    """Who has the lock, by /proc/locks (proc(5)); in words."""
-    inode = str(os.stat(path).st_ino)
-    with open("/proc/locks", encoding="ascii") as file:
-        for line in file:
-            fields = line.split()
-            if fields[1] == "FLOCK" and fields[5].rpartition(":")[2] == inode:
-                return f"process {fields[4]}"
-    return "a process that can not be seen from here"
+    pid = owner(path)
+    return "a process that can not be seen from here" if pid is None else f"process {pid}"
+
+
+def owner(path: str) -> int | None:
+    """The process that has the lock, by /proc/locks (proc(5)).
+
+    None: nobody has it, or a process that can not be seen from our pid namespace. Only inodes are compared (a device
+    is called otherwise there on some file systems): the caller must know more of the process than this.
+    """
+    try:
+        inode = str(os.stat(path).st_ino)
+        with open("/proc/locks", encoding="ascii") as file:
+            rows = [line.split() for line in file]
+    except OSError:
+        return None
+    for fields in rows:
+        if fields[1] == "FLOCK" and fields[3] == "WRITE" and fields[5].rpartition(":")[2] == inode:
+            return int(fields[4]) or None
+    return None

@@ -31,12 +31,12 @@ def wait(config: Config, job: Job, taken: hold.Taken, patience: float | None, de
     look = Deadline(KEEPER_SECONDS)
     while True:
         found = endpoint.read(paths)
-        if found is not None and found.ready:
+        blocked = silence.blocked(paths)
+        if found is not None and found.ready and blocked is None:
             return found
         failure.raise_since(paths, taken.job, taken.since)
         if found is not None and found.led and found.waiting is not None and tired.passed:
             raise from_record(found.waiting)
-        blocked = silence.blocked(paths)
         if blocked is not None and (tired.passed or deadline.passed):
             raise blocked
         if deadline.passed:

@@ -100,6 +100,8 @@ def end(paths: NodePaths, heart: Heart) -> None:
 def _leader(paths: NodePaths, heart: Heart) -> registry.Keeper | None:
     """The keeper that has the lock, where its number means something here and is still its own."""
     for name in rubbish.names(paths.keepers):
+        if name.endswith((".bell", ".failed")):
+            continue
         card = registry.read_keeper(f"{paths.keepers}/{name}")
         if card is None or card.boot != boot_id() or card.process.namespace != pid_namespace():
             continue

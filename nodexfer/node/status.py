@@ -10,7 +10,7 @@ from typing import Any
 from nodexfer import identity
 from nodexfer.config import Config
 from nodexfer.errors import NodeDirRemoved
-from nodexfer.node import endpoint, place, registry, rubbish
+from nodexfer.node import endpoint, place, registry, rubbish, silence
 from nodexfer.paths import NodePaths, check_private
 
 _PROGRESS = ("state", "task", "bytes_done", "bytes_total", "files_done", "files_total", "faults", "trouble")
@@ -41,7 +41,7 @@ def gather(config: Config) -> dict[str, Any]:
     except NodeDirRemoved:  # nobody has held here yet
         return found
     leader = endpoint.read(paths)
-    found["endpoint"] = _endpoint(leader)
+    found["endpoint"] = _endpoint(paths, leader)
     holds, keepers = _holds(paths)
     found["holds"] = [_hold(hold) for hold in holds]
     found["tasks"] = tasks(paths)
@@ -49,11 +49,13 @@ def gather(config: Config) -> dict[str, Any]:
     return found
 
 
-def _endpoint(found: endpoint.Endpoint | None) -> dict[str, Any] | None:
+def _endpoint(paths: NodePaths, found: endpoint.Endpoint | None) -> dict[str, Any] | None:
     if found is None:
         return None
     record = found._asdict()
     record["silent"] = round(max(0.0, time.time() - record.pop("beat")), 1)
+    blocked = silence.blocked(paths)
+    record["blocked"] = None if blocked is None else blocked.message
     if not found.led:
         # What a killed leader said last is no state of anything: the next keeper that looks goes on from it.
         record["state"] = "left behind"

@@ -86,10 +86,12 @@ def refuse(directory: str, error: NodexferError) -> None:
         pass
 
 
-def refuse_impatient(paths: NodePaths, job: str | None, error: NodexferError) -> None:
-    """Refuse the requests that do not want to wait any longer for an endpoint."""
+def refuse_impatient(paths: NodePaths, job: str | None, error: NodexferError, *, begun: bool = True) -> None:
+    """Refuse the requests that do not want to wait any longer for an endpoint; with ``begun`` also moving ones."""
     now = time.time()
     for directory in requests(paths, job):
+        if not begun and os.path.exists(f"{directory}/batch.json"):
+            continue
         found = waiting(directory)
         if found is not None and found.is_out_of_patience(now):
             refuse(directory, error)

@@ -15,7 +15,7 @@ from nodexfer import procs
 from nodexfer.clock import Deadline
 from nodexfer.config import Config
 from nodexfer.errors import DeadlinePassed, Interrupted, NodeDirRemoved, NodexferError, from_record
-from nodexfer.node import bell, hold, jobend
+from nodexfer.node import bell, hold, jobend, silence
 from nodexfer.scheduler import Job
 from nodexfer.staging import spool
 from nodexfer.staging.request import Owner, Progress, Request, Result
@@ -26,6 +26,8 @@ RESERVE_SECONDS = 30.0
 _LOOK = (0.01, 0.5)
 #: Seconds between two looks whether our keeper lives.
 _KEEPER_SECONDS = 1.0
+#: Seconds that somebody who removes the node_dir may need from a request in it to the directory of all requests.
+_REMOVAL_SECONDS = 1.0
 #: Seconds that a request which was called off gets to go in good order.
 _CANCEL_SECONDS = 5.0
 
@@ -108,6 +110,7 @@ def results(client: Client, directories: Sequence[str]) -> list[Result]:
             next_keeper = now + _KEEPER_SECONDS
             if hold.ensure_keeper(client.config, client.job):
                 _ring(client)
+            news.blocked = silence.blocked(client.config.node_paths)
         if deadline.passed:
             raise DeadlinePassed("The request was not done by its deadline, and was called off.", "nodexfer status")
         if len(found) < len(directories):
@@ -119,12 +122,22 @@ def _result(client: Client, directory: str) -> Result | None:
     result = spool.result(directory)
     if result is None and not os.path.isdir(directory):
         node_dir = client.config.node_dir
-        if not os.path.isdir(client.config.node_paths.spool):
+        if _goes(client.config.node_paths.spool):
             raise NodeDirRemoved(f"{node_dir} was removed while it was in use; nothing was published.")
         raise Interrupted(
             f"The request {os.path.basename(directory)} was removed; nothing was published.", "nodexfer status"
         )
     return result
+
+
+def _goes(path: str) -> bool:
+    """Whether it is gone, or within a second: what is removed as a tree loses its leaves first."""
+    deadline = Deadline(_REMOVAL_SECONDS)
+    while os.path.isdir(path):
+        if deadline.passed:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def _good(result: Result, before: Sequence[Result]) -> Result:
@@ -144,6 +157,8 @@ class _News:
         self._tell = tell
         self._stamps: dict[str, int] = {}
         self._last: dict[str, Progress] = {}
+        #: Why nobody can lead, as long as that is so.
+        self.blocked: NodexferError | None = None
         tell(Progress(state="waiting for an endpoint"))
 
     def look(self, directories: Sequence[str]) -> None:
@@ -157,7 +172,9 @@ class _News:
                 continue
             if found is not None:
                 self._stamps[directory], self._last[directory] = stamp, found
-        if self._last:
+        if self.blocked is not None:
+            self._tell(Progress(state=f"waiting: {self.blocked.message}"))
+        elif self._last:
             self._tell(_sum(list(self._last.values())))
 
 

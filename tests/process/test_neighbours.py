@@ -1,4 +1,4 @@
-"""Whatever dies on the leader's side, the others' requests finish unasked: one task, one GCP, nothing left of the old."""
+"""Whatever dies on the leader's side, the requests of others finish: one task, one GCP, nothing left of the old."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nodexfer.node.status import tasks
 from nodexfer.sandbox.launch import Sandbox
 from tests.support import eventually
 from tests.support.holding import NODEXFER, is_cleared, job, keeper, kill, place, script
-from tests.support.leading import held, leader, make_pool, one_of, parts, quiet, ready, user
+from tests.support.leading import leader, make_pool, one_of, parts, quiet, ready, user
 from tests.support.sandbox import QUICK, Box
 
 __all__ = ["user"]

@@ -34,10 +34,12 @@ def place(**settings: Any) -> Config:
 class Script:
     """A job's script: a shell in a session of its own, that runs the lines it is given, one at a time."""
 
-    def __init__(self, number: str, environ: Mapping[str, str] | None = None) -> None:
-        self.job = job(number)
+    def __init__(
+        self, number: str, environ: Mapping[str, str] | None = None, prefix: Sequence[str] = (), host: str | None = None
+    ) -> None:
+        self.job = job(number)._replace(cluster=host or os.uname().nodename)
         self._shell = procs.spawn(
-            ["/bin/sh"],
+            [*prefix, "/bin/sh"],
             environ={**os.environ, **(environ or {}), "NODEXFER_JOB_ID": number},
             stdin=procs.PIPE,
             stdout=procs.PIPE,
@@ -87,9 +89,14 @@ class Script:
 
 
 @contextmanager
-def script(number: str = "1", environ: Mapping[str, str] | None = None) -> Iterator[Script]:
-    """Killed at the end if it still runs."""
-    made = Script(number, environ)
+def script(
+    number: str = "1",
+    environ: Mapping[str, str] | None = None,
+    prefix: Sequence[str] = (),
+    host: str | None = None,
+) -> Iterator[Script]:
+    """Killed at the end if it still runs. ``prefix``: what runs the shell, in namespaces of its own perhaps."""
+    made = Script(number, environ, prefix, host)
     try:
         yield made
     finally:

@@ -73,12 +73,12 @@ def test_a_beat_shows_that_the_leader_lives(paths: NodePaths) -> None:
     with leading(paths) as notice:
         notice.say(endpoint.STARTING)
         os.utime(paths.endpoint, (1, 1))
-        notice.beat()
+        endpoint.beat(paths)
         found = endpoint.read(paths)
         assert found is not None
         assert found.beat > 1e9
         notice.remove()
-        notice.beat()
+        endpoint.beat(paths)
     assert endpoint.read(paths) is None
 
 
