@@ -35,6 +35,10 @@ class NodexferError(Exception):
     def __str__(self) -> str:
         return self.message
 
+    def say(self, message: str) -> None:
+        """The same in other words: those of whoever asked."""
+        self.message, self.args = message, (message,)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), (self.message, self.next))
 

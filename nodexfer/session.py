@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from nodexfer import procs, scheduler
 from nodexfer.clock import Deadline
 from nodexfer.config import Config, load
-from nodexfer.errors import EndpointFailed, HoldUnknown, NodexferError, UrlMalformed
+from nodexfer.errors import DestinationExists, EndpointFailed, HoldUnknown, NodexferError, UrlMalformed
 from nodexfer.node import endpoint as endpoints
 from nodexfer.node import failure
 from nodexfer.node import hold as holds
@@ -42,8 +42,12 @@ class Node:
         self._config = config
         self._job = job
         self._environ = dict(environ)
-        #: The job's directory on this node's disk, removed with the job's last hold.
-        self.scratch = Path(scratch)
+        self._scratch = scratch
+
+    @property
+    def scratch(self) -> Path:
+        """The job's directory on this node's disk, removed with the job's last hold."""
+        return Path(self._scratch)
 
     @property
     def job(self) -> str:
@@ -79,7 +83,8 @@ class Node:
 
         wanted = fetches(sources, dest, self._config, base=str(self.scratch))
         who = self.client(wait_endpoint=wait_endpoint, on_progress=on_progress)
-        return bring(who, wanted, overwrite=overwrite, merge=merge, verify=verify, stall=stall)
+        with _in_python():
+            return bring(who, wanted, overwrite=overwrite, merge=merge, verify=verify, stall=stall)
 
     def stage_out(
         self,
@@ -104,7 +109,8 @@ class Node:
 
         wanted = sends(sources, dest, self._config, base=str(self.scratch))
         who = self.client(wait_endpoint=wait_endpoint, on_progress=on_progress)
-        return send(who, wanted, overwrite=overwrite, merge=merge, verify=verify, stall=stall)
+        with _in_python():
+            return send(who, wanted, overwrite=overwrite, merge=merge, verify=verify, stall=stall)
 
     def endpoint(self, timeout: float = 300.0) -> str:
         """Have the endpoint brought up, and give its id: for transfers by other means. It may go when nothing moves.
@@ -152,6 +158,16 @@ class Node:
             on_progress=on_progress or (lambda _: None),
             wait_endpoint=wait_endpoint,
         )
+
+
+@contextmanager
+def _in_python() -> Iterator[None]:
+    """What the commands call --overwrite is an argument here."""
+    try:
+        yield
+    except DestinationExists as error:
+        error.say(error.message.replace("--merge", "merge=True").replace("--overwrite", "overwrite=True"))
+        raise
 
 
 @contextmanager

@@ -36,7 +36,7 @@ def typed(known: dict[str, str]) -> Iterator[None]:
         words = error.message
         for collection, name in known.items():
             words = words.replace(collection, name)
-        error.message, error.args = words, (words,)
+        error.say(words)
         raise
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import nodexfer
 from nodexfer import procs
-from nodexfer.errors import NodexferError, SourceMissing
+from nodexfer.errors import DestinationExists, NodexferError, SourceMissing
 from tests.support.holding import is_cleared
 from tests.support.sandbox import Box
 from tests.support.user import User
@@ -41,6 +41,19 @@ def test_a_node_stages_in_and_out_and_leaves_nothing(user: User) -> None:
     assert not node.scratch.exists()
     assert user.leftovers() == []
     eventually(lambda: is_cleared(user.config))
+
+
+def test_what_is_refused_is_told_in_the_words_of_python(user: User) -> None:
+    (user.site / "a").write_text("a")
+    (user.site / "set").mkdir()
+    with nodexfer.hold() as node:
+        (node.scratch / "a").write_text("mine")
+        (node.scratch / "set").mkdir()
+        with pytest.raises(DestinationExists, match=r"Give overwrite=True, or another name\."):
+            node.stage_in("site:/a")
+        with pytest.raises(DestinationExists, match=r"on collection site; .* Give merge=True or overwrite=True, or"):
+            node.stage_out({"set": "site:/set"})
+        assert type(node).scratch.__doc__, "help(Node) tells of it"
 
 
 def test_threads_of_one_process_hold_and_stage_beside_each_other(user: User) -> None:
