@@ -113,6 +113,46 @@ def reset(directory: str, as_json: bool) -> None:
     _done({"directory": box.directory, "reset": True}, as_json)
 
 
+@sandbox.command(epilog=example("nodexfer sandbox chaos --jobs 6 --minutes 1 --seed 7"))
+@click.option("--jobs", type=click.IntRange(1, 200), default=30, show_default=True, help="How many jobs.")
+@click.option(
+    "--minutes", type=click.FloatRange(0.1, 60.0), default=3.0, show_default=True, help="How long blows fall."
+)
+@click.option("--seed", type=int, default=1, show_default=True, help="The same seed draws the same plan.")
+@click.option("--keep", is_flag=True, help="Keep the temporary directory, with the jobs' scripts and logs.")
+@_as_json
+def chaos(jobs: int, minutes: float, seed: int, keep: bool, as_json: bool) -> None:
+    """Kill, cut, freeze and refuse while many jobs move data.
+
+    Starts a sandbox of its own in a temporary directory, with several places that share a pool, and jobs as real
+    processes. The seed draws who is hit when: jobs, keepers, desks, guards and GCPs are killed and frozen, endpoints
+    lost and wedged, answers refused; as root, a disk is filled too. A job that was killed or has failed is run again,
+    as its user would. Exit code 0 only if no byte is wrong, no request lost, nothing left behind, and nothing called
+    done that was not.
+    """
+    import signal
+    import sys
+
+    from nodexfer.sandbox.chaos.plan import draw
+    from nodexfer.sandbox.chaos.report import show
+    from nodexfer.sandbox.chaos.run import play
+    from nodexfer.sandbox.demo.narrate import Narrator
+
+    # It takes its jobs and its directory with it.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    report = play(draw(seed, jobs, minutes * 60.0), Narrator(), keep=keep)
+    if as_json:
+        from nodexfer.cli.render import show_json
+
+        show_json(report.as_record())
+    else:
+        from rich.console import Console
+
+        show(report, Console(highlight=False))
+    raise SystemExit(0 if report.ok else 1)
+
+
 @sandbox.group(epilog=example("nodexfer sandbox fault set fail_path path=/x code=PERMISSION_DENIED"))
 def fault() -> None:
     """Make it fail in the ways in which the real one fails."""

@@ -65,6 +65,11 @@ class Job:
         return f"demo-{self.number}" if self.attempt < 2 else f"demo-{self.number}-again"
 
     @property
+    def script(self) -> str:
+        """What its user has written."""
+        return SCRIPTS[self.number]
+
+    @property
     def key(self) -> str:
         """By what nodexfer knows it."""
         return detect(self.environment).key
@@ -92,7 +97,7 @@ class Job:
         self.attempt += 1
         script = f"{self._stage.logs}/{self.id}.sh"
         with open(script, "w", encoding="utf-8") as file:
-            file.write(SCRIPTS[self.number])
+            file.write(self.script)
         self._write_manifest()
         with open(self.log, "wb") as log:
             self.process = procs.spawn(

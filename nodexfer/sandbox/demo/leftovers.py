@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
+
+from nodexfer.clock import Deadline
 
 _HALF_FILE = re.compile(r"^\.nodexfer-|^\.tmp-")
 _LEASE = re.compile(r"^lease\.(\d+)$")
@@ -55,6 +58,15 @@ def _read(path: str) -> bytes:
             return file.read()
     except OSError:
         return b""
+
+
+def wait_until_gone(directory: str, sessions: Collection[int], seconds: float) -> None:
+    """Wait until nothing but the sandbox is left. The last keeper gives the lease back and goes: it takes a moment."""
+    deadline = Deadline(seconds)
+    while not deadline.passed:
+        if all("nodexfer.sandbox.server" in found.words for found in processes(directory, sessions)):
+            return
+        time.sleep(0.05)
 
 
 def leases(pool_list: list[dict[str, object]]) -> list[str]:

@@ -41,15 +41,21 @@ class Offline(NamedTuple):
 
 @contextmanager
 def offline(
-    directory: str, endpoints: int = 1, sites: Mapping[str, str] | None = None, prefix: str = "demo"
+    directory: str,
+    endpoints: int = 1,
+    sites: Mapping[str, str] | None = None,
+    prefix: str = "demo",
+    switches: Mapping[str, Any] | None = None,
 ) -> Iterator[Offline]:
     """Set it up in ``directory`` (which is there, and is the caller's to remove). The sandbox stops at the end.
 
     :param sites: further site collections, name -> directory; "site" is always there.
+    :param switches: see :mod:`nodexfer.sandbox.switches`.
     """
     stage = Stage.at(directory).make()
     served = {"site": stage.site, **(sites or {})}
-    with Sandbox.start(f"{directory}/sandbox", sites=served, allow_root=os.geteuid() == 0) as box:
+    allow_root = os.geteuid() == 0
+    with Sandbox.start(f"{directory}/sandbox", sites=served, allow_root=allow_root, switches=switches) as box:
         stage.configure({name: box.site_id(name) for name in served})
         user = Offline(stage, box, stage.environment(box.environment, os.environ))
         if endpoints:

@@ -30,7 +30,7 @@ _CLEAN_WITHIN = 15.0
 def play(narrator: Narrator, *, keep: bool = False) -> Report:
     """Play it once, in a new temporary directory that is removed again (unless ``keep``). About 20 s, at most 4 min."""
     began = time.monotonic()
-    directory = tempfile.mkdtemp(prefix="nodexfer-demo-", dir=_temporary())
+    directory = tempfile.mkdtemp(prefix="nodexfer-demo-", dir=temporary())
     try:
         with narrator:
             report = _play(directory, narrator)
@@ -40,7 +40,7 @@ def play(narrator: Narrator, *, keep: bool = False) -> Report:
     return report._replace(seconds=time.monotonic() - began, directory=directory if keep else None)
 
 
-def _temporary() -> str:
+def temporary() -> str:
     """Where GCP's path rules can say the directory: its list of paths knows wildcards and commas."""
     found = os.path.realpath(tempfile.gettempdir())
     return "/tmp" if set(found) & set(",*?[]{}~\\% ") else found  # noqa: S108 mkdtemp makes it private
@@ -57,12 +57,12 @@ def _play(directory: str, narrator: Narrator) -> Report:
         finally:
             # Also when we are interrupted: the directory goes when nobody works in it any more.
             cast.end()
-            _wait_until_clean(directory, cast)
+            leftovers.wait_until_gone(directory, cast.sessions(), _CLEAN_WITHIN)
         leases = leftovers.leases(user.pool())
         gcp = user.box.status()["gcp"]
     # The sandbox has stopped: from here on, every process of ours is one too many.
     return Report(
-        jobs=tuple(_row(job, site, f"{user.stage.home}/.nodexfer") for job in cast.jobs),
+        jobs=tuple(row(job, site, f"{user.stage.home}/.nodexfer") for job in cast.jobs),
         endpoints_started=int(gcp["started"]),
         endpoints_live_max=max(gcp["user_live_max"].values(), default=0),
         takeovers=cast.watch.take_overs(),
@@ -126,16 +126,6 @@ def _until_all_end(cast: Cast, narrator: Narrator, problems: list[str]) -> None:
     problems += [f"job {job.number} did not end within {_JOBS_WITHIN:g} s: {job.log_tail()}" for job in running]
 
 
-def _wait_until_clean(directory: str, cast: Cast) -> None:
-    """The last keeper gives the lease back and goes: that is its work, and takes it a moment."""
-    deadline = Deadline(_CLEAN_WITHIN)
-    while not deadline.passed:
-        left = leftovers.processes(directory, cast.sessions())
-        if all("nodexfer.sandbox.server" in found.words for found in left):
-            return
-        time.sleep(0.05)
-
-
 def _told(over: TakeOver, cast: Cast) -> dict[str, float]:
     return {
         "killed": cast.number(over.killed),
@@ -145,7 +135,8 @@ def _told(over: TakeOver, cast: Cast) -> dict[str, float]:
     }
 
 
-def _row(job: Job, site: Site, home: str) -> Row:
+def row(job: Job, site: Site, home: str) -> Row:
+    """What became of ``job``; ``home`` is the user's nodexfer directory."""
     proof = prove(site, job.number, job.witness)
     receipts = told(home, job.key)
     return Row(

@@ -31,15 +31,16 @@ class Site(NamedTuple):
 
     def inputs(self, number: int) -> dict[str, str]:
         """What job ``number`` takes: the name in its scratch -> the path at the site."""
-        own = {f"own/{name}": f"runs/{number}/{name}" for name in OWN[number]}
+        top = f"runs/{number}/"
+        own = {f"own/{path.removeprefix(top)}": path for path in self.files if path.startswith(top)}
         return {"reference.bin": SHARED, **own}
 
 
-def make(root: str, seed: int = 20261120) -> Site:
-    """Write the site's files below ``root``. About 95 MB; the same bytes for the same seed."""
+def make(root: str, seed: int = 20261120, jobs: Mapping[int, Mapping[str, int]] = OWN, shared: int = 8 * MIB) -> Site:
+    """Write the site's files below ``root``: about 95 MB, where nothing else is said. The same seed, the same bytes."""
     noise = random.Random(seed)  # noqa: S311 only to have bytes that differ
-    files = {SHARED: 8 * MIB}
-    for number, own in OWN.items():
+    files = {SHARED: shared}
+    for number, own in jobs.items():
         files.update({f"runs/{number}/{name}": size for name, size in own.items()})
     for path, size in files.items():
         place = f"{root}/{path}"
