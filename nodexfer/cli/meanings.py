@@ -42,7 +42,7 @@ MEANINGS: dict[str, str] = {
     "KeeperFailed": "the job's keeper did not start; its last lines are quoted",
     "TransferFailed": "the Globus task ended badly; its own reason is quoted",
     "TransferUnproven": "the task ended well, and what arrived is not what was asked",
-    "DeadlinePassed": "not over by the end of the job, or the program was stopped for time: its outputs are sent or saved",
+    "DeadlinePassed": "not over by the end of the job; or the program was stopped for time, its outputs sent or saved",
     "Interrupted": "the command was told to stop; its task was cancelled",
     "ChangedMeanwhile": "a file was written to while it was moved, each of the three times",
     "NodexferError": "anything else: a fault of nodexfer, please report it with `--debug`",
