@@ -101,7 +101,8 @@ def cluster(kind: str, nodes: int = 3) -> Iterator[Cluster]:
         _make_shared(stack, kind, nodes)
         stack.callback(slurm.remove_cgroups)
         head = _started(stack, "head")
-        machines = [_started(stack, f"n{number}") for number in range(1, nodes + 1)]
+        names = [f"n{number}" for number in range(1, nodes + 1)]
+        machines = [_started(stack, name, one_cpu=KINDS[kind].private_tmp) for name in names]
         slurm.wire(head, machines)
         slurm.start(head, machines, SHARED)
         # On this machine's network, so that the tests reach it; the nodes do by a forwarder.
@@ -111,8 +112,8 @@ def cluster(kind: str, nodes: int = 3) -> Iterator[Cluster]:
         yield Cluster(kind, head, machines, globus, box)
 
 
-def _started(stack: ExitStack, name: str, *, network: bool = True) -> Machine:
-    machine = Machine(name, SHARED, network=network)
+def _started(stack: ExitStack, name: str, *, network: bool = True, one_cpu: bool = False) -> Machine:
+    machine = Machine(name, SHARED, network=network, one_cpu=one_cpu)
     stack.callback(machine.stop)
     return machine
 

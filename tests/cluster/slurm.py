@@ -150,12 +150,14 @@ def _idle(head: Machine) -> int:
 
 
 def complaints(shared: str) -> str:
-    """The last lines in the logs of the daemons that speak of an error. (A PMIx that is not there is none.)"""
+    """The last lines in the logs of the daemons that speak of an error. (What a first start does not find is none.)"""
     lines = []
     for path in sorted(glob.glob(f"{shared}/log/*.log")):
         with open(path, encoding="utf-8", errors="replace") as file:
             lines += [
-                line.strip() for line in file if re.search("fatal|error", line) and not re.search("pmi|MPI", line)
+                line.strip()
+                for line in file
+                if re.search("fatal|error", line) and not re.search("pmi|MPI|MailProg|state file|state save", line)
             ]
     return "\n".join(lines[-15:])
 

@@ -19,6 +19,8 @@ pytestmark = [pytest.mark.cluster, pytest.mark.root, pytest.mark.timeout(170)]
 #: In, a proof, out, a proof: by the bytes at the site, which all machines see.
 _THERE_AND_BACK = """\
 set -e
+echo here
+while [ -n "$GO" ] && [ ! -e "$GO" ]; do sleep 0.1; done
 eval "$(nodexfer acquire)"
 nodexfer stage-in site:/data/$NAME "$NODEXFER_SCRATCH/"
 cmp "$NODEXFER_SCRATCH/$NAME" "$SITE/data/$NAME"
@@ -49,8 +51,9 @@ def is_back(lab: Cluster, name: str) -> bool:
     return (lab.site / "back" / name).read_bytes() == (lab.site / "data" / name).read_bytes()
 
 
-def there_and_back(lab: Cluster, me: User, node: str, name: str, *options: str) -> Job:
-    return me.submit(_THERE_AND_BACK, "-w", node, *options, name=name, **write(lab, name))
+def there_and_back(lab: Cluster, me: User, node: str, name: str, *options: str, go: str = "") -> Job:
+    """:param go: the job begins when this file is there."""
+    return me.submit(_THERE_AND_BACK, "-w", node, *options, name=name, GO=go, **write(lab, name))
 
 
 @pytest.mark.parametrize("lab", ["cgroup"], indirect=True, scope="session")
@@ -169,11 +172,17 @@ def test_a_job_with_a_private_tmp_gets_its_bytes_there(lab: Cluster, user: Calla
 def test_jobs_with_a_private_tmp_each_take_turns_on_one_node(lab: Cluster, user: Callable[..., User]) -> None:
     """Each is a place of its own, and one GCP runs per user and host."""
     me, began = user(2), time.time()
+    go = lab.home / me.pool / "go"
     names = [f"turn{number}" for number in range(3)]
-    made = [there_and_back(lab, me, "n1", name) for name in names]
+    made = []
+    for name in names:
+        made.append(there_and_back(lab, me, "n1", name, go=str(go)))
+        made[-1].says("here")
+    at = time.time()
+    go.touch()
     for job in made:
         job.succeeds(90)
-    print(f"\n{len(names)} jobs with a /tmp each on one node: {time.time() - began:.1f} s")
+    print(f"\n{len(names)} jobs with a /tmp each on one node, one after the other: {time.time() - at:.1f} s")
     assert all(is_back(lab, name) for name in names)
     assert visits(lab, began).live_max == 1
     assert set(me.leases().values()) == {"free"}
