@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -127,15 +128,13 @@ def test_what_globus_tries_again_is_told_by_status_and_kept_in_the_receipt(user:
     assert user.receipts[-1]["troubles"] == [{"code": "ENDPOINT_TOO_BUSY", "cause": cause}]
 
 
-def gcp_of(user: User) -> list[ProcessId]:
-    """The server processes of this node's GCP."""
+def gcp_of(user: User, program: bytes) -> list[ProcessId]:
+    """The processes of this node's GCP that run ``program``."""
     found = []
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
             words = Path("/proc", name, "cmdline").read_bytes().split(b"\0")
-            if any(b"globus-gridftp-server" in word for word in words) and any(
-                user.config.node_dir.encode() in word for word in words
-            ):
+            if any(program in word for word in words) and any(user.config.node_dir.encode() in word for word in words):
                 found.append(ProcessId.of(int(name)))
         except (OSError, ProcessLookupError):
             continue  # it has ended meanwhile
@@ -152,7 +151,7 @@ def test_a_transfer_through_a_frozen_gcp_stalls_is_told_and_ends_well_through_a_
 
     def freeze() -> None:
         eventually(lambda: any(task["bytes_transferred"] for task in transfer.task_list()))
-        frozen = gcp_of(user)
+        frozen = gcp_of(user, b"globus-gridftp-server")
         assert frozen
         for process in frozen:
             procs.signal(process, signal.SIGSTOP)
@@ -184,3 +183,47 @@ def test_a_gcp_that_ends_at_once_is_quoted(user: User) -> None:
     assert done.code == 36, done
     assert "exit code 7" in done.err
     assert "Fatal: the relay said no." in done.err
+
+
+@pytest.mark.slow
+def test_a_transfer_through_a_wedged_gcp_stalls_and_ends_well_when_that_is_over(
+    user: User, script: Script, transfer: TransferClient
+) -> None:
+    """GCP says that it is connected, and the service gets nothing through it."""
+    (user.site / "big").write_bytes(os.urandom(3_000_000))
+    slow = user.box.sandbox.fault("slow", endpoint=user.box.site_id, bytes_per_second=1_000_000)
+
+    def wedge() -> None:
+        eventually(lambda: any(task["bytes_transferred"] for task in transfer.task_list()))
+        before = gcp_of(user, b"gc-ctrl.py")
+        assert before
+        fault = user.box.sandbox.fault("wedge", endpoint="all")
+        user.box.sandbox.clear(slow)
+        eventually(lambda: not any(process.alive for process in before))
+        user.box.sandbox.clear(fault)
+
+    with beside(wedge):
+        script.must(f"stage-in --stall 2 site:/big {user.root}/big")
+    assert (user.root / "big").read_bytes() == (user.site / "big").read_bytes()
+    assert "STALLED" in [trouble["code"] for trouble in user.receipts[-1]["troubles"]]
+    assert user.tasks() == {"ACTIVE": 0, "SUCCEEDED": 1, "FAILED": 0}
+
+
+@pytest.mark.slow
+def test_a_slow_transfer_is_not_taken_for_one_that_stands_still(user: User, script: Script) -> None:
+    (user.site / "big").write_bytes(os.urandom(40_000))
+    user.box.sandbox.fault("slow", endpoint=user.box.site_id, bytes_per_second=8_000)
+    script.must(f"stage-in --stall 2 site:/big {user.root}/big")
+    assert user.receipts[-1]["troubles"] == []
+
+
+def test_checksums_that_are_asked_for_are_those_of_the_bytes_at_both_sides(user: User, script: Script) -> None:
+    (user.site / "a").write_bytes(os.urandom(1_000_000))
+    expected = f"sha256:{hashlib.sha256((user.site / 'a').read_bytes()).hexdigest()}"
+    script.must(f"stage-in --verify checksum site:/a {user.root}/a")
+    script.must(f"stage-out --verify checksum {user.root}/a site:/b")
+    assert (user.site / "b").read_bytes() == (user.site / "a").read_bytes()
+    for receipt in user.receipts:
+        assert (receipt["verify"], receipt["files"][0]["checksum"]) == ("checksum", expected)
+    shown = json.loads(nodexfer("receipts", "show", user.receipts[0]["id"], "--json", environ=user.environ).out)
+    assert shown["files"] == user.receipts[0]["files"]
