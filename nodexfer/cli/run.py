@@ -17,7 +17,7 @@ from nodexfer.config import load
 from nodexfer.errors import UrlMalformed
 
 if TYPE_CHECKING:
-    from nodexfer.running.outputs import Out
+    from nodexfer.running.outputs import Out, Policy
     from nodexfer.running.work import Outcome, Work
     from nodexfer.session import Node
     from nodexfer.staging.client import OnProgress
@@ -122,8 +122,11 @@ def outputs(settings: dict[str, Any], config: Any, base: str) -> list[Out]:
     from nodexfer.staging import plan
     from nodexfer.staging.intents import exact_sends
 
-    named = {settings["on_exit"]: settings["outs"]}
-    kinds = [*named.items(), ("always", settings["always"]), ("failure", settings["failure"])]
+    kinds: list[tuple[Policy, tuple[str, ...]]] = [
+        (settings["on_exit"], settings["outs"]),
+        ("always", settings["always"]),
+        ("failure", settings["failure"]),
+    ]
     found = [
         Out(send, policy)
         for policy, texts in kinds

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 from nodexfer.running.walltime import Load
 from nodexfer.staging.plan import Send
 
+#: :data:`nodexfer.running.walltime.POLICIES`, as a type.
+Policy: TypeAlias = Literal["success", "always", "failure"]
+
 
 class Out(NamedTuple):
-    """One output, and when it is kept (:data:`nodexfer.running.walltime.POLICIES`)."""
+    """One output, and when it is kept."""
 
     send: Send
-    policy: str
+    policy: Policy
 
     @property
     def exists(self) -> bool:

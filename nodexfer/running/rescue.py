@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from nodexfer.staging.client import Client
 from nodexfer.staging.plan import Send
+from nodexfer.staging.receipt import Receipt
 from nodexfer.units import format_bytes
 
 #: So many are named of what could not be saved.
@@ -18,7 +19,7 @@ class Saved(NamedTuple):
 
     words: str
     next: str
-    record: dict[str, Any]
+    receipt: Receipt
 
 
 def save(who: Client, sends: Sequence[Send], deadline: float, *, overwrite: bool, merge: bool) -> Saved:
@@ -35,4 +36,4 @@ def save(who: Client, sends: Sequence[Send], deadline: float, *, overwrite: bool
     if saved.unsaved:
         more = f", and {len(saved.unsaved) - _NAMED} more" if len(saved.unsaved) > _NAMED else ""
         words += f" Not saved: {'; '.join(saved.unsaved[:_NAMED])}{more}."
-    return Saved(words, f"nodexfer resume {saved.receipt.id}", saved.receipt.as_record())
+    return Saved(words, f"nodexfer resume {saved.receipt.id}", saved.receipt)

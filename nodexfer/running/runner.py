@@ -58,7 +58,7 @@ class _Runner:
         self._left_over = self._timing.left
         if ended.stopped:
             self._talk.say(f"run: {self._stopped_words()}")
-        out = TakeOut(self._node, self._work, self._talk, self._timing, self._signals)
+        out = TakeOut(self._node, self._work, self._talk, self._timing, self._signals, ended)
         error = self._take_out(out, ended)
         for name in dict.fromkeys(self._signals.missed):
             self._talk.say(f"run: {name} came while no program ran, and had nobody to reach")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from nodexfer.clock import Deadline
 from nodexfer.errors import DeadlinePassed, Interrupted, NodexferError
@@ -17,6 +19,10 @@ from nodexfer.running.work import Talk, Work
 from nodexfer.session import Node
 from nodexfer.staging.plan import Send
 
+if TYPE_CHECKING:
+    from nodexfer.staging.client import Client
+    from nodexfer.staging.receipt import Receipt
+
 #: What a scheduler that has sent TERM waits before KILL, at least (s): OpenPBS 10, Slurm 30.
 _KILL_WAIT_SECONDS = 8.0
 
@@ -24,8 +30,11 @@ _KILL_WAIT_SECONDS = 8.0
 class TakeOut:
     """``sent`` and ``saved`` are records of what was done, for ``--json``; ``safe``: nothing that is there is lost."""
 
-    def __init__(self, node: Node, work: Work, talk: Talk, timing: Timing, signals: program.Signals) -> None:
+    def __init__(
+        self, node: Node, work: Work, talk: Talk, timing: Timing, signals: program.Signals, ended: program.Ended
+    ) -> None:
         self._node, self._work, self._talk, self._timing, self._signals = node, work, talk, timing, signals
+        self._ended = ended
         self.sent: dict[str, Any] | None = None
         self.saved: list[dict[str, Any]] = []
         self.safe = True
@@ -87,7 +96,7 @@ class TakeOut:
             return self._save(sends, error, Deadline(_KILL_WAIT_SECONDS))
         except NodexferError as error:
             return self._save(sends, error)
-        self.sent = receipt.as_record()
+        self.sent = self._noted(who, receipt, sends).as_record()
         self._talk.done("stage-out", receipt)
         return None
 
@@ -102,16 +111,29 @@ class TakeOut:
         flags = {name: self._work.flag(name) for name in ("overwrite", "merge")}
         try:
             with self._talk.progress("saving") as show:
-                saved = rescue.save(self._node.client(on_progress=show, deadline=end), there, end, **flags)
+                who = self._node.client(on_progress=show, deadline=end)
+                saved = rescue.save(who, there, end, **flags)
         except NodexferError as error:
             self.safe = False
             return type(why)(sentences(why.message, error.message), error.next)
         finally:
             self._signals.saving = False
-        self.saved.append(saved.record)
-        self.safe = self.safe and not saved.record["unsaved"]
+        self.saved.append(self._noted(who, saved.receipt, there).as_record())
+        self.safe = self.safe and not saved.receipt.unsaved
         return type(why)(sentences(why.message, saved.words), saved.next)
 
+
+    def _noted(self, who: Client, receipt: Receipt, sends: Sequence[Send]) -> Receipt:
+        """The receipt, with what is known of the program; where that can not be written, it stays as it is."""
+        from nodexfer.staging import receipt as receipts
+
+        on_exit = {out.send.source: out.policy for out in self._work.outs if out.send in sends}
+        program = receipts.Program(self._ended.code, self._ended.stopped, on_exit)
+        noted = msgspec.structs.replace(receipt, program=program)
+        try:
+            return receipts.write(who.config.home_paths, noted)
+        except NodexferError:
+            return noted
 
 def sentences(*texts: str) -> str:
     """One after the other; what another program said may lack its full stop."""

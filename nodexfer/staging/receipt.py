@@ -44,6 +44,17 @@ class Trouble(msgspec.Struct, frozen=True):
     cause: str
 
 
+class Program(msgspec.Struct, frozen=True):
+    """The program of ``nodexfer run`` whose outputs these are. ``stopped``: by us, for time.
+
+    ``on_exit``: of each output, when it was to be kept.
+    """
+
+    exit_code: int
+    stopped: bool
+    on_exit: dict[str, Literal["success", "always", "failure"]]
+
+
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """Times are seconds since the epoch, waits are seconds. Sides are ``globus://<uuid>/path`` or a path."""
 
@@ -69,6 +80,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     #: Of outputs that could not go out in time: where the copies are (none any more once "done"), and what is in none.
     salvage: str | None = None
     unsaved: tuple[str, ...] = ()
+    program: Program | None = None
     #: Where this receipt is kept; not written into it.
     path: str = ""
 

@@ -57,6 +57,12 @@ def test_a_program_is_stopped_in_time_and_its_outputs_are_sent(user: User) -> No
     assert done.code == 62, done
     assert (record["stopped"], record["exit_code"], record["error"]) == (True, 143, "DeadlinePassed")
     assert record["out"]["state"] == "done"
+    told_by_receipt = {
+        "exit_code": 143,
+        "stopped": True,
+        "on_exit": {record["out"]["files"][0]["source"].removesuffix("/x"): "success"},
+    }
+    assert record["out"]["program"] == user.receipts[-1]["program"] == told_by_receipt
     assert (user.site / "out/x").read_text() == "data\n"
     assert "The program was stopped" in done.err
     assert "the job ends in 44 s (--time); the program is stopped 40 s before" in done.err
@@ -73,6 +79,7 @@ def test_what_globus_does_not_take_in_time_is_called_off_and_saved_and_the_resum
     assert salvaged(user) == ["x" * 4_000_000]
     assert record["out"] is None
     assert record["saved"][0]["salvage"] in record["message"]
+    assert record["saved"][0]["program"]["stopped"]
     assert record["next"] == f"nodexfer resume {record['saved'][0]['id']}"
     assert record["next"] in done.err
     assert not (user.site / "x").exists()

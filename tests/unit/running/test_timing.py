@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pytest
 
+from nodexfer.clock import Deadline
 from nodexfer.errors import DeadlinePassed
 from nodexfer.node.jobend import JobEnd
 from nodexfer.running import program, runner
 from nodexfer.running.timing import Timing
+from nodexfer.running.walltime import Pace
 from nodexfer.running.work import Talk, Work
 from nodexfer.staging.client import OnProgress
+from nodexfer.staging.request import Progress
 
 
 class Told:
@@ -110,3 +113,17 @@ def test_a_program_with_an_end_that_is_only_assumed_is_never_stopped() -> None:
     running, _ = watched(node)
     assert running._watch() == 120.0
     assert node.again == 0
+
+
+def test_whether_a_stage_in_fits_is_said_once_as_soon_as_its_size_is_known() -> None:
+    said: list[str] = []
+    shown: list[Progress] = []
+    talk = Talk(said.append, lambda *_: None, lambda _: nullcontext(shown.append))
+    fits = runner._Fits(shown.append, talk, Pace(200.0 * 1024**2, True), Deadline(600.0))
+    news = [Progress(state="waiting"), Progress(state="moving", bytes_total=1024**3, files_total=2)]
+    for one in (*news, news[-1]):
+        fits(one)
+    assert shown == [*news, news[-1]]
+    assert len(said) == 1
+    assert said[0].startswith("stage-in: 1.0 GiB in 2 files need 15 s at the 200.0 MiB/s measured, ")
+    assert said[0].endswith(" left: it fits")
