@@ -25,7 +25,7 @@ from nodexfer.scheduler import Job
 if TYPE_CHECKING:
     from nodexfer.node.jobend import JobEnd
     from nodexfer.staging.checksum import Verify
-    from nodexfer.staging.client import Client, OnProgress
+    from nodexfer.staging.client import Client, OnProgress, Route
     from nodexfer.staging.receipt import Receipt
 
 #: One source or several to one destination; or sources with a destination each, none of which is "into".
@@ -64,6 +64,7 @@ class Node:
         verify: Verify = "size",
         stall: float = 120.0,
         wait_endpoint: float | None = None,
+        route: Route = "auto",
         on_progress: OnProgress | None = None,
     ) -> Receipt:
         """Bring sources to this node; the proof. By the rules of ``cp -r``; without ``dest``, into the scratch.
@@ -76,13 +77,14 @@ class Node:
         :param verify: "checksum" reads the files here once more, beside what Globus compares; the receipt has the sums.
         :param stall: seconds without a byte after which a task is tried again through a restarted endpoint, once.
         :param wait_endpoint: seconds to wait for a free endpoint of the pool; None as long as for everything else.
+        :param route: "via" goes by the site's own collection, "auto" where no endpoint can be had; "direct" never.
         :raises NodexferError: see :mod:`nodexfer.errors`; nothing was published, or the message names what was.
         """
         from nodexfer.staging.bring import bring
         from nodexfer.staging.intents import fetches
 
         wanted = fetches(sources, dest, self._config, base=str(self.scratch))
-        who = self.client(wait_endpoint=wait_endpoint, on_progress=on_progress)
+        who = self.client(wait_endpoint=wait_endpoint, route=route, on_progress=on_progress)
         with _in_python():
             return bring(who, wanted, overwrite=overwrite, merge=merge, verify=verify, stall=stall)
 
@@ -96,6 +98,7 @@ class Node:
         verify: Verify = "size",
         stall: float = 120.0,
         wait_endpoint: float | None = None,
+        route: Route = "auto",
         on_progress: OnProgress | None = None,
     ) -> Receipt:
         """Send outputs to a collection; the proof. By the rules of ``cp -r``; see :meth:`stage_in` for the rest.
@@ -108,7 +111,7 @@ class Node:
         from nodexfer.staging.send import send
 
         wanted = sends(sources, dest, self._config, base=str(self.scratch))
-        who = self.client(wait_endpoint=wait_endpoint, on_progress=on_progress)
+        who = self.client(wait_endpoint=wait_endpoint, route=route, on_progress=on_progress)
         with _in_python():
             return send(who, wanted, overwrite=overwrite, merge=merge, verify=verify, stall=stall)
 
@@ -140,6 +143,7 @@ class Node:
         self,
         *,
         wait_endpoint: float | None = None,
+        route: Route = "auto",
         on_progress: OnProgress | None = None,
         deadline: float | None = None,
     ) -> Client:
@@ -157,6 +161,7 @@ class Node:
             environ=self._environ,
             on_progress=on_progress or (lambda _: None),
             wait_endpoint=wait_endpoint,
+            route=route,
         )
 
 

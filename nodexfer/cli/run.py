@@ -150,6 +150,7 @@ def _work(
         time=settings["time"],
         reserve=settings["reserve"],
         wait_endpoint=settings["wait_endpoint"],
+        route=settings["route"],
         moves=flags(settings),
         stdout=2 if quiet else 1,
     )

@@ -33,6 +33,13 @@ _OPTIONS = (
         help="Wait so long for a free endpoint; 0 refuses at once. Default: until the job ends.",
     ),
     click.option(
+        "--route",
+        type=click.Choice(("auto", "direct", "via")),
+        default="auto",
+        show_default=True,
+        help="direct: an endpoint on this node; via: the site's own collection; auto: via where there is no endpoint.",
+    ),
+    click.option(
         "--verify",
         type=click.Choice(("size", "checksum")),
         default="size",
@@ -155,7 +162,9 @@ def _move(label: str, config: Config, work: Callable[[Any], Receipt], settings: 
         end = node.end()
         if not end.known and not node.job.startswith("local-"):  # where there is no scheduler, there is no end to miss
             render.say(f"{label}: {end.source}; a day is allowed for it")
-        return work(node.client(wait_endpoint=settings["wait_endpoint"], on_progress=shown(progress)))
+        return work(
+            node.client(wait_endpoint=settings["wait_endpoint"], route=settings["route"], on_progress=shown(progress))
+        )
 
 
 def shown(progress: render.Progress) -> OnProgress:

@@ -72,6 +72,7 @@ class _Runner:
         with self._talk.progress("stage-in") as show:
             who = self._node.client(
                 wait_endpoint=self._work.wait_endpoint,
+                route=self._work.route,
                 on_progress=_Fits(show, self._talk, self._timing.pace, Deadline(left)),
                 deadline=time.time() + left,
             )

@@ -85,6 +85,7 @@ class TakeOut:
             with self._talk.progress("stage-out") as show:
                 who = self._node.client(
                     wait_endpoint=self._work.wait_endpoint,
+                    route=self._work.route,
                     on_progress=show,
                     deadline=time.time() + self._timing.window(load),
                 )

@@ -11,7 +11,7 @@ from nodexfer.running.outputs import Out
 from nodexfer.staging.plan import Fetch
 
 if TYPE_CHECKING:
-    from nodexfer.staging.client import OnProgress
+    from nodexfer.staging.client import OnProgress, Route
     from nodexfer.staging.receipt import Receipt
 
 
@@ -25,6 +25,7 @@ class Work(NamedTuple):
     time: float | None = None
     reserve: float | None = None
     wait_endpoint: float | None = None
+    route: Route = "auto"
     #: What :func:`~nodexfer.staging.bring.bring` and :func:`~nodexfer.staging.send.send` take besides.
     moves: Mapping[str, Any] = {}
     stdout: int = 1

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from nodexfer import identity
 from nodexfer.errors import Interrupted
-from nodexfer.staging import again, arrival, checksum, client, ground, plan, publish, receipt, spool
+from nodexfer.staging import again, arrival, checksum, client, ground, plan, publish, receipt, spool, via_route
 from nodexfer.staging.checksum import Verify
 from nodexfer.staging.client import Client
 from nodexfer.staging.naming import as_typed
@@ -79,8 +79,7 @@ def _bring(
     directories: list[str] = []
     results: list[Result] = []
     try:
-        directories.extend(client.ask(who, request) for request in requests)
-        results = client.results(who, directories)
+        results = via_route.results(who, requests, directories)
         arrived = _check(targets, requests, results)
         sums = _checksums(who, results, arrived) if verify == "checksum" else {}
         _publish(who, targets, requests, results, overwrite=overwrite, merge=merge, verify=verify)

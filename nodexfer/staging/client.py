@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 from nodexfer import procs
 from nodexfer.clock import Deadline
@@ -32,6 +32,8 @@ _REMOVAL_SECONDS = 1.0
 _CANCEL_SECONDS = 5.0
 
 OnProgress = Callable[[Progress], None]
+#: See :mod:`nodexfer.staging.via_route`.
+Route: TypeAlias = "Literal['auto', 'direct', 'via']"
 
 
 class Client(NamedTuple):
@@ -46,6 +48,7 @@ class Client(NamedTuple):
     wait_endpoint: float | None = None
     #: Seconds after the deadline that the desk gets to say so itself, and to take back what it can.
     grace: float = 20.0
+    route: Route = "auto"
 
     @property
     def service(self) -> str:

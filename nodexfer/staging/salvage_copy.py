@@ -18,6 +18,8 @@ from typing import NamedTuple
 
 #: Bytes read and written at once: what fits the second cache of a core, with room for others.
 _BLOCK = 256 * 1024
+#: Why a copy may be a mixture.
+CHANGED = "it was written to while it was copied"
 #: Threads. On a network's file system most of the time is waiting.
 THREADS = 4
 
@@ -65,7 +67,7 @@ def copy(wanted: Wanted, buffer: bytearray, stopped: Callable[[], bool]) -> Copi
                 raise Damaged("its copy is not what was written")
             after = os.fstat(source)
             if (after.st_size, after.st_mtime_ns) != (size, before.st_mtime_ns):
-                raise Damaged("it was written to while it was copied")
+                raise Damaged(CHANGED)
             return Copied(size, f"crc32:{checksum:08x}")
         except BaseException:
             os.unlink(wanted.target)

@@ -8,7 +8,7 @@ from typing import Any
 
 from nodexfer import identity
 from nodexfer.errors import Interrupted
-from nodexfer.staging import again, checksum, client, exchange, outgoing, plan, publish, receipt, spool
+from nodexfer.staging import again, checksum, client, exchange, outgoing, plan, publish, receipt, spool, via_route
 from nodexfer.staging.checksum import Verify
 from nodexfer.staging.client import Client
 from nodexfer.staging.naming import as_typed
@@ -69,6 +69,7 @@ def _send(
     )
     groups = {name: [o for o in outputs if o.send.destination.collection == where] for where, name in names.items()}
     directories: list[str] = []
+    requests: list[Request] = []
     results: list[Result] = []
     sums: list[Mapping[str, str]] = []
     gathered = [path for name, group in groups.items() for path in outgoing.directories(group, name, who.config)]
@@ -77,8 +78,8 @@ def _send(
             flags = {"overwrite": overwrite, "merge": merge, "verify": verify, "stall": stall}
             request, found = _request(who, name, group, created, **flags)
             sums.append(found)
-            directories.append(client.ask(who, request))
-        results = client.results(who, directories)
+            requests.append(request)
+        results = via_route.results(who, requests, directories, gathered)
     except BaseException as error:
         client.call_off(who, directories)
         publish.remove(gathered)

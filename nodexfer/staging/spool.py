@@ -32,8 +32,8 @@ def new_id() -> str:
     return f"r{int(time.time()):x}{os.urandom(4).hex()}"
 
 
-def ask(paths: NodePaths, request: Request) -> str:
-    """Put ``request`` into the spool; its directory.
+def ask(paths: NodePaths, request: Request, result: Result | None = None) -> str:
+    """Put ``request`` into the spool; its directory. With a ``result`` from the beginning no desk takes it up.
 
     :raises DiskFull, NodeDirRemoved, NodeDirUnsafe: it is not there, not even in part.
     """
@@ -42,6 +42,8 @@ def ask(paths: NodePaths, request: Request) -> str:
     os.mkdir(unborn, 0o700)
     try:
         write(unborn, REQUEST, request)
+        if result is not None:
+            write(unborn, RESULT, result)
         os.rename(unborn, f"{parent}/{request.id}")
     except BaseException:
         shutil.rmtree(unborn, ignore_errors=True)

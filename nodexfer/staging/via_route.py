@@ -1,0 +1,37 @@
+"""Which way a request takes: ``direct`` by an endpoint on this node, ``via`` the site's own collection, or ``auto``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from nodexfer.errors import EndpointError
+from nodexfer.staging import client, via
+from nodexfer.staging.client import Client
+from nodexfer.staging.request import Progress, Request, Result
+
+
+def results(
+    who: Client, requests: Sequence[Request], directories: list[str], gathered: Sequence[str] = ()
+) -> list[Result]:
+    """Have all requests served; in the order given. ``directories`` gets what is in the spool for their sake.
+
+    ``auto`` is ``direct``, and ``via`` where no endpoint can be had and the configuration has a collection to go by.
+
+    :param gathered: directories that must still be there for a second try.
+    :raises NodexferError: the first that one of them ends with. What is in the spool is the caller's to call off.
+    """
+    if who.route == "via":
+        return via.results(who, requests, directories)
+    try:
+        directories.extend(client.ask(who, request) for request in requests)
+        return client.results(who, directories)
+    except EndpointError as error:
+        if who.route != "auto" or not via.is_open(who):
+            raise
+        client.call_off(who, directories)
+        if not all(map(os.path.isdir, gathered)) or any(map(os.path.exists, directories)):
+            raise
+        directories.clear()
+        who.on_progress(Progress(state=f"going via the site's own collection: {error.message}"))
+    return via.results(who, requests, directories)

@@ -1,0 +1,111 @@
+"""The route via the site's own collection: no GCP, no pool, two site collections on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from nodexfer import procs
+from nodexfer.errors import CollectionUnknown, DestinationExists, PoolMissing, SourceMissing
+from tests.support.holding import NODEXFER
+from tests.support.sandbox import Box
+from tests.support.user import User
+from tests.support.waiting import eventually
+
+AWKWARD = ["a b", "ü漢", "100%25", "a,b", "[x]{y}", "-dash", "new\nline"]
+
+
+@pytest.fixture
+def user(box: Box) -> User:
+    """Whose home the collection ``shared`` shows; there is no endpoint."""
+    user = User(box, endpoints=0)
+    box.sandbox.add_site("shared", str(user.home.parent))
+    config = (user.home / "config.toml").read_text()
+    user.configure(
+        f'{config}[collections.shared]\nid = "{box.sandbox.site_id("shared")}"\nlocal_path = "{user.home.parent}"\n'
+    )
+    return user
+
+
+def run(user: User, *arguments: str) -> procs.Completed:
+    environ = {**os.environ, **user.environ, "NODEXFER_JOB_ID": "1"}
+    return procs.run([*NODEXFER, *arguments], timeout=60, environ=environ, cwd=str(user.root))
+
+
+def fill(top: Path) -> dict[str, bytes]:
+    for number, name in enumerate(AWKWARD):
+        path = top / ("deep/er" if number % 2 else "") / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(os.urandom(20_000 * number))
+    return contents(top)
+
+
+def contents(top: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(top)): path.read_bytes() for path in top.rglob("*") if path.is_file()}
+
+
+def is_clean(user: User) -> bool:
+    assert not (user.home / "via").exists()
+    assert user.leftovers() == []
+    return True
+
+
+@pytest.mark.parametrize("route", ["via", "auto"])
+def test_there_and_back_again_without_any_endpoint(user: User, route: str) -> None:
+    have = fill(user.site / "set")
+    done = run(user, "stage-in", "--route", route, "--json", "site:/set", "site:/set/a b", "here/")
+    assert done.code == 0, done
+    assert contents(user.root / "here/set") == have
+    assert (user.root / "here/a b").read_bytes() == have["a b"]
+    found = json.loads(done.out)
+    assert (found["state"], found["endpoint"], len(found["tasks"])) == ("done", None, 1)
+    done = run(user, "stage-out", "--route", route, "--verify", "checksum", "here/set", "other:/back/again")
+    assert done.code == 0, done
+    assert contents(user.other / "back/again") == have
+    assert is_clean(user)
+
+
+def test_flags_mean_what_they_mean_by_the_other_route(user: User) -> None:
+    (user.site / "f").write_bytes(b"new")
+    (user.root / "f").write_bytes(b"old")
+    assert run(user, "stage-in", "site:/f", "f").code == DestinationExists.exit_code
+    assert run(user, "stage-in", "--overwrite", "site:/f", "f").code == 0
+    assert (user.root / "f").read_bytes() == b"new"
+    (user.other / "f").write_bytes(b"old")
+    assert run(user, "stage-out", "--route", "via", "f", "other:/f").code == DestinationExists.exit_code
+    assert (user.other / "f").read_bytes() == b"old"
+    assert run(user, "stage-out", "--overwrite", "f", "other:/f").code == 0
+    assert (user.other / "f").read_bytes() == b"new"
+    assert is_clean(user)
+
+
+def test_direct_stays_direct_and_what_is_missing_is_said(user: User) -> None:
+    (user.site / "f").write_bytes(b"f")
+    assert run(user, "stage-in", "--route", "direct", "site:/f", "f").code == PoolMissing.exit_code
+    assert run(user, "stage-in", "site:/missing", "f").code == SourceMissing.exit_code
+    user.configure((user.home / "config.toml").read_text().replace("local_path", "#"))
+    done = run(user, "stage-in", "--route", "via", "site:/f", "f")
+    assert (done.code, "local_path" in done.err) == (CollectionUnknown.exit_code, True)
+    assert run(user, "stage-in", "site:/f", "f").code == PoolMissing.exit_code
+    assert is_clean(user)
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_a_command_that_is_ended_takes_its_task_with_it(user: User, end: signal.Signals) -> None:
+    (user.site / "f").write_bytes(os.urandom(5_000_000))
+    user.box.sandbox.fault("slow", endpoint=user.box.site_id, bytes_per_second=100_000)
+    environ = {**os.environ, **user.environ, "NODEXFER_JOB_ID": "1"}
+    child = procs.spawn([*NODEXFER, "stage-in", "--route", "via", "site:/f", f"{user.root}/f"], environ=environ)
+    eventually(lambda: user.tasks().get("ACTIVE") == 1, 20.0)
+    child.signal(end)
+    child.wait(30)
+    eventually(lambda: user.tasks().get("FAILED") == 1 and not (user.home / "via").exists(), 20.0)
+    assert not (user.root / "f").exists()
+    user.box.sandbox.clear()
+    assert run(user, "stage-in", "site:/f", "f").code == 0
+    assert (user.root / "f").read_bytes() == (user.site / "f").read_bytes()
+    eventually(lambda: user.leftovers() == [], 20.0)
