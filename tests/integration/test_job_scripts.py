@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 import re
+import signal
 import subprocess
 from collections.abc import Iterator
 
@@ -12,6 +13,7 @@ import pytest
 
 from nodexfer.sandbox.demo.leftovers import files, processes
 from nodexfer.sandbox.demo.offline import Offline, offline
+from tests.support.waiting import eventually
 
 PBS = pathlib.Path(__file__).parents[2] / "pbs"
 SCRIPTS = sorted([*PBS.glob("*.pbs"), *PBS.glob("slurm/*.sbatch")])
@@ -98,6 +100,28 @@ def test_a_program_that_fails_ends_the_job_with_its_code_and_sends_nothing(
     )
     assert done.returncode == 7
     assert not os.listdir(f"{user.stage.site}/project/results")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["single.pbs", "slurm/array.sbatch"])
+def test_what_the_scheduler_sends_to_the_script_reaches_the_program(
+    name: str, user: Offline, tmp_path: pathlib.Path
+) -> None:
+    """A shell would wait for its program first, and die of the signal then."""
+    (tmp_path / "program.sh").write_text(
+        "#!/bin/bash\ntrap 'exit 9' USR1\n> \"${0%/*}/up\"\nwhile :; do sleep 0.05; done\n"
+    )
+    (tmp_path / "program.sh").chmod(0o700)
+    environ = job(user, PBS / name) | dict.fromkeys(("PBS_O_WORKDIR", "SLURM_SUBMIT_DIR"), str(tmp_path))
+    script = subprocess.Popen(["/bin/bash", str(PBS / name)], env=environ, start_new_session=True)
+    try:
+        eventually((tmp_path / "up").exists, 40)
+        script.send_signal(signal.SIGUSR1)
+        assert script.wait(30) == 9
+    finally:
+        if script.poll() is None:
+            os.killpg(script.pid, signal.SIGKILL)
+            script.wait()
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
