@@ -11,6 +11,7 @@ import click
 from nodexfer.cli import example, render
 from nodexfer.cli.meanings import MEANINGS, USAGE
 from nodexfer.errors import NodexferError, all_errors
+from nodexfer.globus.codes import ANSWERS, Answer, find_answer
 from nodexfer.globus.events import CODES, SOURCES, Code, Kind
 
 #: What happens after a code of each kind.
@@ -20,6 +21,8 @@ HEADINGS: dict[Kind, str] = {
     "wait": "Globus tries again by itself",
     "news": "nothing is wrong",
 }
+ANSWERED = "the call is refused, and the request ends"
+RECORDED = "globus-sdk, recorded answers of Transfer (globus_sdk.testing); Transfer API, Common Errors"
 _INDENT = 30
 
 
@@ -56,6 +59,9 @@ def lookup(code: str) -> dict[str, Any] | None:
             return _of_globus(name, row)
     if wanted == str(USAGE[0]) or wanted == USAGE[1]:
         return {"error": USAGE[1], "exit_code": USAGE[0], "cause": USAGE[2], "next": "nodexfer --help", "codes": []}
+    answer = find_answer(wanted)
+    if answer is not None:
+        return _of_an_answer(*answer)
     for name in MEANINGS:
         if wanted in (name.casefold(), str(all_errors()[name].exit_code)):
             return _of_ours(name)
@@ -75,6 +81,19 @@ def _of_globus(name: str, row: Code) -> dict[str, Any]:
     }
 
 
+def _of_an_answer(name: str, row: Answer) -> dict[str, Any]:
+    return {
+        "code": name,
+        "class": "answer",
+        "then": ANSWERED,
+        "cause": row.cause,
+        "next": row.next,
+        "error": row.error.__name__,
+        "exit_code": row.error.exit_code,
+        "sources": [RECORDED],
+    }
+
+
 def _of_ours(name: str) -> dict[str, Any]:
     cls: type[NodexferError] = all_errors()[name]
     return {
@@ -82,14 +101,17 @@ def _of_ours(name: str) -> dict[str, Any]:
         "exit_code": cls.exit_code,
         "cause": MEANINGS[name],
         "next": cls.default_next or "as the message says",
-        "codes": [code for code, row in CODES.items() if row.error is cls],
+        "codes": [
+            *(code for code, row in CODES.items() if row.error is cls),
+            *(code for code, row in ANSWERS.items() if row.error is cls),
+        ],
     }
 
 
 def _near(code: str) -> str:
     from difflib import get_close_matches
 
-    names = {name.casefold(): name for name in (*CODES, *MEANINGS)}
+    names = {name.casefold(): name for name in (*CODES, *ANSWERS, *MEANINGS)}
     near = get_close_matches(code.casefold(), names, 1)
     return f" Did you mean {names[near[0]]}?" if near else ""
 
@@ -109,6 +131,7 @@ def _lines(record: dict[str, Any]) -> list[str]:
 def _show_all(as_json: bool) -> None:
     if as_json:
         codes = [_of_globus(name, row) for name, row in CODES.items()]
+        codes += [_of_an_answer(name, row) for name, row in ANSWERS.items()]
         render.show_json({"codes": codes, "errors": [_of_ours(name) for name in MEANINGS]})
         return
     lines: list[str] = []
@@ -118,7 +141,10 @@ def _show_all(as_json: bool) -> None:
             if row.kind == kind:
                 lines += _wrapped(f"  {name}", row.cause, _INDENT)
         lines.append("")
-    lines.append("Errors of nodexfer, and its exit codes:")
+    lines.append("Answers of Globus to a call, known by a part of their code:")
+    for name, answer in ANSWERS.items():
+        lines += _wrapped(f"  {name}", answer.cause, _INDENT)
+    lines += ["", "Errors of nodexfer, and its exit codes:"]
     for name, meaning in MEANINGS.items():
         lines += _wrapped(f"  {all_errors()[name].exit_code:<4}{name}", meaning, _INDENT)
     sys.stdout.write("\n".join(lines) + "\n")

@@ -6,6 +6,8 @@ globus-sdk, ``services/transfer`` testing data). What task events mean is the de
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from nodexfer.errors import (
     CollectionUnknown,
     DestinationExists,
@@ -21,6 +23,57 @@ from nodexfer.errors import (
 #: How an Auth client is given, for whoever has to do it again.
 SET_CLIENT = "export NODEXFER_CLIENT_ID=... NODEXFER_CLIENT_SECRET=..."
 LENGTH = 300
+
+
+class Answer(NamedTuple):
+    """A refusal of Transfer, known by a part of its code: what becomes of it, why it comes, what to type.
+
+    ``status`` is the HTTP status that it was seen with.
+    """
+
+    error: type[NodexferError]
+    status: int
+    cause: str
+    next: str
+
+
+#: Part of a code -> what it means: for people; :func:`transfer_error` decides, and a test keeps the two together.
+ANSWERS: dict[str, Answer] = {
+    "GCDisconnected": Answer(
+        EndpointFailed, 502, "A Globus Connect Personal is not connected to Globus.", "nodexfer status"
+    ),
+    "AuthenticationFailed": Answer(TokenExpired, 401, "The token is no longer accepted.", SET_CLIENT),
+    "ConsentRequired": Answer(
+        PermissionRefused,
+        403,
+        "The collection asks for a consent that the token lacks.",
+        "globus session consent SCOPE",
+    ),
+    "EndpointNotFound": Answer(
+        CollectionUnknown,
+        404,
+        "There is no such collection, or none that you may see.",
+        "globus endpoint search --filter-scope recently-used",
+    ),
+    "ClientError.NotFound": Answer(SourceMissing, 404, "Nothing is at this path.", "globus ls COLLECTION:DIRECTORY"),
+    "FileExists": Answer(DestinationExists, 502, "Something is at this path already.", "globus ls COLLECTION:PATH"),
+    "PermissionDenied": Answer(
+        PermissionRefused, 403, "The collection does not let your identity do this there.", "globus ls COLLECTION:PATH"
+    ),
+    "ServiceUnavailable": Answer(
+        ServiceUnreachable, 503, "Globus is under maintenance, or too busy.", "nodexfer status"
+    ),
+    "NoTransferItems": Answer(ServiceRefused, 400, "A transfer of nothing was asked for.", "nodexfer stage-in --help"),
+}
+
+
+def find_answer(code: str) -> tuple[str, Answer] | None:
+    """The row of a whole code of Transfer, or of a part of one, in capitals or not."""
+    wanted = code.casefold()
+    for mark, row in ANSWERS.items():
+        if mark.casefold() in wanted or (len(wanted) > 3 and wanted in mark.casefold().split(".")):
+            return mark, row
+    return None
 
 
 def transfer_error(status: int, code: str, message: str, what: str, next: str = "") -> NodexferError:

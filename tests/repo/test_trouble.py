@@ -6,6 +6,7 @@ import re
 
 from nodexfer.cli.meanings import MEANINGS, USAGE
 from nodexfer.errors import all_errors
+from nodexfer.globus.codes import ANSWERS
 from nodexfer.globus.events import CODES, SOURCES
 from tests.support import readme
 from tests.support.source import ROOT
@@ -28,6 +29,19 @@ def page_of_codes() -> str:
 
 def test_the_page_has_the_table_of_the_code() -> None:
     assert readme.part("codes", PAGE) == page_of_codes()
+
+
+def page_of_answers() -> str:
+    """The same for the answers to a call."""
+    lines = ["| part of the code | HTTP | cause | ends in | next |", "|---|---|---|---|---|"]
+    for mark, row in ANSWERS.items():
+        ends = f"{row.error.__name__} ({row.error.exit_code})"
+        lines.append(f"| {mark} | {row.status} | {row.cause} | {ends} | `{row.next}` |")
+    return "\n".join(lines)
+
+
+def test_the_page_has_the_answers_of_the_code() -> None:
+    assert readme.part("answers", PAGE) == page_of_answers()
 
 
 def test_the_readme_and_explain_say_the_same_of_exit_codes() -> None:

@@ -76,3 +76,15 @@ def test_what_can_not_be_reached_is_named() -> None:
     error = codes.unreachable("https://transfer.api.globus.org", "[Errno 111] refused")
     assert "https://transfer.api.globus.org" in str(error)
     assert error.next.startswith("curl ")
+
+
+@pytest.mark.parametrize("mark", codes.ANSWERS)
+def test_what_is_said_of_an_answer_is_what_becomes_of_it(mark: str) -> None:
+    row = codes.ANSWERS[mark]
+    assert type(codes.transfer_error(row.status, mark, "m", "asking")) is row.error
+    assert codes.find_answer(f"ExternalError.{mark}") == (mark, row)
+
+
+def test_a_part_of_a_code_that_is_none_finds_nothing() -> None:
+    for code in ("Error", "33", "not", "PoolExhausted"):
+        assert codes.find_answer(code) is None
