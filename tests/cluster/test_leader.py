@@ -156,6 +156,42 @@ def test_a_leader_that_outlives_its_job_gives_everything_back_when_it_is_alone(
     assert set(me.leases().values()) == {"free"}
 
 
+@pytest.mark.parametrize("lab", ["linuxproc"], indirect=True, scope="session")
+def test_the_leaders_job_is_suspended_and_the_others_finish(lab: Cluster, user: Callable[..., User]) -> None:
+    """Slurm stops what descends from the script: the keeper is a child of nobody, and leads on."""
+    scene = set_scene(lab, user)
+    lab.slurm("scontrol", "suspend", scene.leader.number, user="root")
+    finish_others(scene, lab)
+    assert scene.leader.state == "SUSPENDED"
+
+
+@pytest.mark.parametrize("lab", ["cgroup"], indirect=True, scope="session")
+def test_the_leaders_job_is_frozen_and_the_others_are_told_who_blocks_them(
+    lab: Cluster, user: Callable[..., User]
+) -> None:
+    """The whole job is frozen, and SIGKILL waits until it is woken: nobody can take over, and nobody is lost."""
+    scene = set_scene(lab, user)
+    at = time.time()
+    lab.slurm("scontrol", "suspend", scene.leader.number, user="root")
+    eventually(lambda: "is blocked" in status(lab), 60.0, every=0.5)
+    print(f"\n{lab.kind}: suspended: who blocks is told after {time.time() - at:.0f} s")
+    assert scene.leader.key() in status(lab)
+    assert all(job.state == "RUNNING" for job in scene.others)
+    lab.slurm("scontrol", "resume", scene.leader.number, user="root")
+    finish_others(scene, lab)
+
+
+def finish_others(scene: Scene, lab: Cluster) -> None:
+    lab.box.clear()
+    scene.flow.stop()
+    for job in scene.others:
+        job.succeeds(60)
+
+
+def status(lab: Cluster) -> str:
+    return lab.on("n1", "nodexfer", "status").out.replace("\n", " ")
+
+
 def strays(lab: Cluster, job: str) -> dict[int, str]:
     """Processes that say in their environment that they are of the job; GCP's says nothing."""
     number = f"SLURM_JOB_ID={job.removeprefix('slurm-' + CLUSTER + '-').partition('.')[0]}".encode()
