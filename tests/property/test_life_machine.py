@@ -1,7 +1,7 @@
 """Holds, leases and requests of three places beside a model: who lives has what it had, who is dead has nothing.
 
 Two of the places are on one host. Records, locks, renames and clean-up are real; processes, boots, the clocks, the
-scheduler and the service are the model's. Time passes by ageing the stamps of all leases.
+scheduler and the service are the model's. What is written to the pool is stamped by a file server of the model's.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from unittest import mock
 import hypothesis
 from hypothesis import note
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from nodexfer import identity
 from nodexfer.config import load
@@ -26,7 +26,7 @@ from nodexfer.errors import LeaseLost, RecordBroken
 from nodexfer.identity import ProcessId
 from nodexfer.node import claim, clean, locks, registry
 from nodexfer.paths import private_directory
-from nodexfer.pool import ask, choose
+from nodexfer.pool import ask, choose, leasefile
 from nodexfer.pool import lease as leases
 from nodexfer.pool.ask import Ask, Inquiry
 from nodexfer.pool.lease import Lease
@@ -84,13 +84,17 @@ class Machine(RuleBasedStateMachine):
         self.living: dict[ProcessId, int] = {}
         self.over: set[str] = set()
         self.connected = False
-        self.numbers = dict.fromkeys(ENTRIES, 0)
-        for number, name in enumerate(ENTRIES, 1):
-            add_entry(self.top / "home", name, number)
+        self.numbers: dict[str, int] = {}
         self.patches = self._patches()
         for patch in self.patches:
             patch.start()
         self.places = [Place(self.top, number) for number in range(len(HOSTS))]
+
+    @initialize(entries=st.integers(1, len(ENTRIES)))
+    def make_the_pool(self, entries: int) -> None:
+        for number in range(1, entries + 1):
+            add_entry(self.top / "home", f"p-{number}", number)
+            self.numbers[f"p-{number}"] = 0
 
     def _patches(self) -> list[Any]:
         def boot() -> str:
@@ -108,11 +112,17 @@ class Machine(RuleBasedStateMachine):
             mock.patch.object(ProcessId, "alive", property(lambda process: process in self.living)),
             mock.patch.object(leases, "time", clock),
             mock.patch.object(ask, "time", clock),
+            mock.patch.object(leases, "write_beside", lambda lease: self.stamp(leasefile.write_beside(lease))),
         ]
 
     def _boot(self, place: Place) -> int:
         """A host boots with all its places."""
         return sum(other.boot for other in self.places if HOSTS[other.number] == HOSTS[place.number])
+
+    def stamp(self, path: str) -> str:
+        """By the file server's clock."""
+        os.utime(path, (1e9 + self.now, 1e9 + self.now))
+        return path
 
     def teardown(self) -> None:
         for patch in self.patches:
@@ -267,7 +277,7 @@ class Machine(RuleBasedStateMachine):
 
     def _look(self, place: Place) -> None:
         chooser, me = place.chooser
-        before = {name: leases.top(self._directory(name)) for name in ENTRIES}
+        before = {name: leases.top(self._directory(name)) for name in self.numbers}
         found = chooser.look(Queue(place.config.home_paths.pool("default"), me))
         note(f"{place.number} looked and found {found}")
         if found is None:
@@ -305,6 +315,7 @@ class Machine(RuleBasedStateMachine):
             try:
                 leases.renew(place.lease)
                 assert is_ours
+                self.stamp(place.lease.path)
                 place.renewed = self.now
             except LeaseLost:
                 assert not is_ours
@@ -333,7 +344,7 @@ class Machine(RuleBasedStateMachine):
     @rule(entry=st.sampled_from(ENTRIES), keep=st.floats(0, 1))
     def tear_a_lease(self, entry: str, keep: float) -> None:
         """It is respected as somebody's, until it has been silent for long."""
-        top = leases.top(self._directory(entry))
+        top = leases.top(self._directory(entry)) if entry in self.numbers else None
         if top is not None:
             path, stamp = Path(top.path), os.stat(top.path)
             path.write_bytes(path.read_bytes()[: int(keep * (stamp.st_size - 1))])
@@ -342,11 +353,6 @@ class Machine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from((1.0, 20.0, 60.0, 190.0, 400.0)))
     def let_pass(self, seconds: float) -> None:
         self.now += seconds
-        for name in ENTRIES:
-            for number in leases.numbers(self._directory(name)):
-                path = f"{self._directory(name)}/lease.{number}"
-                stamp = os.stat(path).st_mtime - seconds
-                os.utime(path, (stamp, stamp))
 
     @rule(hours=st.floats(-9, 9))
     def set_the_clock(self, hours: float) -> None:
@@ -366,7 +372,7 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def an_endpoint_runs_at_one_place(self) -> None:
-        for name in ENTRIES:
+        for name in self.numbers:
             running = [
                 place.number
                 for place in self.places
@@ -376,7 +382,7 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def numbers_only_grow(self) -> None:
-        for name in ENTRIES:
+        for name in self.numbers:
             found = leases.numbers(self._directory(name))
             assert (found[-1] if found else 0) == self.numbers[name]
 
