@@ -35,7 +35,7 @@ def receipts() -> None:
 def list_(limit: int, as_json: bool) -> None:
     """List the newest receipts.
 
-    "asked" is one that is under way, or whose job was killed; "done" is proven.
+    "asked" is one that is under way, or whose job was killed; "salvaged" waits for nodexfer resume; "done" is proven.
     """
     from nodexfer.staging import archive
 
@@ -100,7 +100,25 @@ def _about(receipt: Receipt) -> list[tuple[str, str]]:
     if receipt.attempts:
         rows.append(("attempts", f"{receipt.attempts}; Globus met {receipt.faults} faults"))
     rows += [("trouble", f"{trouble.code}: {trouble.cause}") for trouble in receipt.troubles]
+    if receipt.verify != "size":
+        rows.append(("verified", f"by {receipt.verify}"))
+    rows += _of_run(receipt)
     rows.append(("file", receipt.path))
+    return rows
+
+
+def _of_run(receipt: Receipt) -> list[tuple[str, str]]:
+    """How its program ended, and what could not go out in time."""
+    rows = []
+    if receipt.program is not None:
+        stopped = ", stopped for time" if receipt.program.stopped else ""
+        rows.append(("program", f"exit code {receipt.program.exit_code}{stopped}"))
+        rows += [("policy", f"{name}: on {when}") for name, when in receipt.program.on_exit.items()]
+    if receipt.salvage is not None:
+        rows.append(("salvage", receipt.salvage))
+    if receipt.state == "salvaged":
+        rows.append(("next", f"nodexfer resume {receipt.id}"))
+    rows += [("not saved", name) for name in receipt.unsaved]
     return rows
 
 

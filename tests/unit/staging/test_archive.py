@@ -12,7 +12,7 @@ from nodexfer.cli import main
 from nodexfer.errors import ReceiptUnknown
 from nodexfer.paths import HomePaths
 from nodexfer.staging import archive, receipt
-from nodexfer.staging.receipt import Receipt, ReceiptFile, Trouble
+from nodexfer.staging.receipt import Program, Receipt, ReceiptFile, Trouble
 from tests.support.source import ROOT
 
 #: Three receipts in two months, oldest first.
@@ -83,6 +83,32 @@ def test_one_is_shown_for_people_or_whole(paths: HomePaths, capsys: pytest.Captu
     assert "trouble   TIMEOUT: Slow." in told(capsys, "show")
     record = json.loads(told(capsys, "show", "r1", "--json"))
     assert len(record["files"]) == 30
+
+
+def test_what_was_salvaged_is_told_with_what_to_type(paths: HomePaths, capsys: pytest.CaptureFixture[str]) -> None:
+    salvaged = Receipt(
+        id="r3",
+        state="salvaged",
+        direction="out",
+        job="j",
+        host="h",
+        created=1_795_000_002.0,
+        verify="checksum",
+        program=Program(exit_code=143, stopped=True, on_exit={"/tmp/x": "always"}),
+        salvage="/home/u/salvage/r3",
+        unsaved=("/tmp/y",),
+    )
+    receipt.write(paths, salvaged)
+    lines = told(capsys, "show", "r3").splitlines()
+    for line in (
+        "program   exit code 143, stopped for time",
+        "policy    /tmp/x: on always",
+        "salvage   /home/u/salvage/r3",
+        "next      nodexfer resume r3",
+        "not saved /tmp/y",
+        "verified  by checksum",
+    ):
+        assert line in lines
 
 
 def test_without_any_the_command_says_so(capsys: pytest.CaptureFixture[str]) -> None:
