@@ -60,7 +60,7 @@ class SdkGlobus:
 
     def _call(self, asked: Asked, call: Callable[[], Any]) -> dict[str, Any]:
         try:
-            found = call().data
+            found = self._authorized(call).data
         except globus_sdk.GlobusAPIError as error:
             mend = _consent(error) or asked.next
             raise codes.transfer_error(
@@ -71,6 +71,16 @@ class SdkGlobus:
         if not isinstance(found, dict):  # a proxy's page, say
             raise codes.unreachable(self.service, "what answers there is not Globus Transfer")
         return found
+
+    @staticmethod
+    def _authorized(call: Callable[[], Any]) -> Any:
+        """The SDK renews a token that is refused at its last attempt (after two busy answers), and then gives up."""
+        try:
+            return call()
+        except globus_sdk.GlobusAPIError as error:
+            if error.http_status != 401:
+                raise
+        return call()
 
     def _get(self, asked: Asked, where: str, /, **query: Any) -> dict[str, Any]:
         return self._call(asked, lambda: self._client.get(f"/v0.10/{where}", query_params=query))

@@ -171,6 +171,13 @@ def test_a_forbidden_path(it: SdkGlobus) -> None:
     BOX.clear(fault)
 
 
+def test_a_token_that_is_refused_at_the_last_attempt_is_renewed_too(it: SdkGlobus) -> None:
+    assert it.ls(SITE_ID, "/") is not None
+    BOX.fault("expire_tokens")
+    BOX.fault("http", status=500, count=2, prefix="/v0.10/submission_id")
+    assert it.submission_id()
+
+
 def test_an_expired_token_is_renewed_without_a_word(it: SdkGlobus) -> None:
     it.submission_id()
     BOX.fault("expire_tokens")
