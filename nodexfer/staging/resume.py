@@ -17,9 +17,9 @@ import msgspec
 
 from nodexfer import identity
 from nodexfer.config import Config
-from nodexfer.errors import NodexferError, OutputMissing, TransferFailed, TransferUnproven
+from nodexfer.errors import NodexferError, OutputMissing, ReceiptUnknown, TransferFailed, TransferUnproven
 from nodexfer.globus.protocol import Globus
-from nodexfer.staging import client, journal, receipt, salvage_copy, salvage_record, spool, via_site, via_task
+from nodexfer.staging import archive, client, journal, receipt, salvage_copy, salvage_record, spool, via_site, via_task
 from nodexfer.staging.journal import Copy
 from nodexfer.staging.receipt import Receipt, ReceiptFile
 from nodexfer.staging.request import Batch, OutItem, Progress, Request, Result
@@ -37,38 +37,35 @@ class Options(NamedTuple):
 
 
 def find(config: Config, names: Sequence[str]) -> list[str]:
-    """The salvages that receipts (ids, or paths) name; without a name all that wait, the oldest first.
+    """The salvages that receipts (ids or what they begin with, or files) name, each once; without a name all that
+    wait, the oldest first.
 
     A receipt that is "done" has none any more, and is left out.
 
-    :raises OutputMissing: a name is of no salvage.
+    :raises ReceiptUnknown: a name is of no salvage.
     """
     salvage_record.sweep(config.home_paths)
     there = {os.path.basename(path): path for path in salvage_record.directories(config.home_paths)}
-    if not names:
-        return list(there.values())
     found = []
     for name in names:
-        known = os.path.basename(name.rstrip("/")).removesuffix(".json")
-        if known in there:
-            found.append(there[known])
-        elif not _is_done(config, known):
-            home = salvage_record.home(config.home_paths)
-            raise OutputMissing(f"{home} has no salvage of {name}.", f"ls -l {shlex.quote(home)}")
-    return found
+        short = os.path.basename(name.rstrip("/")).removesuffix(".json")
+        matches = [path for known, path in there.items() if short and known.startswith(short)]
+        if len(matches) != 1:
+            _refuse_unknown(config, name)
+        found += matches
+    return list(dict.fromkeys(found)) if names else list(there.values())
 
 
-def _is_done(config: Config, name: str) -> bool:
-    found = _receipt_of(config, name)
-    return found is not None and found.state == "done"
+def _refuse_unknown(config: Config, name: str) -> None:
+    known = archive.find(config.home_paths, name)
+    if known.state != "done":
+        raise ReceiptUnknown(f"The receipt {known.id} has no salvage: it is {known.state}.", "nodexfer receipts list")
 
 
 def _receipt_of(config: Config, name: str) -> Receipt | None:
-    """By its id, whose first part is the second in which it was made."""
     try:
-        created = float(int(name[1:-8], 16))
-        return receipt.read(receipt.path_of(config.home_paths, name, created))
-    except (ValueError, NodexferError, msgspec.ValidationError):
+        return archive.find(config.home_paths, name)
+    except NodexferError:
         return None
 
 

@@ -94,6 +94,25 @@ def test_direct_stays_direct_and_what_is_missing_is_said(user: User) -> None:
     assert is_clean(user)
 
 
+def test_what_a_whole_job_that_was_killed_has_left_is_ended_by_the_next(user: User) -> None:
+    """Command and child at once, as a cgroup is killed: nobody is there to end the task."""
+    (user.site / "f").write_bytes(os.urandom(5_000_000))
+    user.box.sandbox.fault("slow", endpoint=user.box.site_id, bytes_per_second=100_000)
+    environ = {**os.environ, **user.environ, "NODEXFER_JOB_ID": "1"}
+    argv = [*NODEXFER, "stage-in", "--route", "via", "site:/f", f"{user.root}/f"]
+    child = procs.spawn(argv, environ=environ, new_group=True)
+    eventually(lambda: user.tasks().get("ACTIVE") == 1, 20.0)
+    child.kill_group()
+    child.wait(10)
+    assert user.tasks().get("ACTIVE") == 1
+    (user.site / "g").write_bytes(b"g")
+    user.box.sandbox.clear()
+    user.box.sandbox.fault("slow", endpoint=user.box.site_id, bytes_per_second=100_000)
+    assert run(user, "stage-in", "--route", "via", "site:/g", "g").code == 0
+    assert (user.tasks()["ACTIVE"], user.tasks()["FAILED"]) == (0, 1)
+    assert not (user.home / "via").exists()
+
+
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
 def test_a_command_that_is_ended_takes_its_task_with_it(user: User, end: signal.Signals) -> None:
     (user.site / "f").write_bytes(os.urandom(5_000_000))

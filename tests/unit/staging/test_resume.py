@@ -18,6 +18,7 @@ from nodexfer.errors import (
     DeadlinePassed,
     DestinationExists,
     OutputMissing,
+    ReceiptUnknown,
     SourceMissing,
     TransferFailed,
     TransferUnproven,
@@ -104,8 +105,11 @@ def test_all_that_waits_is_found_the_oldest_first_and_what_is_done_is_done(there
     assert [os.path.basename(path) for path in find(there.config, paths)] == ids
     send(there, ids[0])
     assert find(there.config, [ids[0]]) == []
-    with pytest.raises(OutputMissing, match="no salvage of r123"):
+    with pytest.raises(ReceiptUnknown, match="r123"):
         find(there.config, ["r123"])
+    with pytest.raises(ReceiptUnknown):
+        find(there.config, [""])
+    assert [os.path.basename(path) for path in find(there.config, [ids[1][:-1], ids[1]])] == [ids[1]]
 
 
 def test_each_collection_gets_its_own_task(there: Place) -> None:
