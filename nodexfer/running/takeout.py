@@ -123,7 +123,6 @@ class TakeOut:
         self.safe = self.safe and not saved.receipt.unsaved
         return type(why)(sentences(why.message, saved.words), saved.next)
 
-
     def _noted(self, who: Client, receipt: Receipt, sends: Sequence[Send]) -> Receipt:
         """The receipt, with what is known of the program; where that can not be written, it stays as it is."""
         from nodexfer.staging import receipt as receipts
@@ -135,6 +134,7 @@ class TakeOut:
             return receipts.write(who.config.home_paths, noted)
         except NodexferError:
             return noted
+
 
 def sentences(*texts: str) -> str:
     """One after the other; what another program said may lack its full stop."""

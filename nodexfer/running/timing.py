@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from nodexfer.clock import Deadline
-from nodexfer.errors import DeadlinePassed
+from nodexfer.errors import DeadlinePassed, NodexferError
 from nodexfer.node.jobend import JobEnd
 from nodexfer.running import walltime
 from nodexfer.running.walltime import Load, Pace
@@ -61,9 +61,15 @@ class Timing:
         return walltime.window(self.left, self.reserve(load), load)
 
     def ask(self, *, again: bool) -> float:
-        """Ask once more, as far as questions are left; by how much (s) a known end has moved."""
+        """Ask once more, as far as questions are left; by how much (s) a known end has moved.
+
+        A program runs meanwhile: whatever is wrong with this node, it goes on by what is known.
+        """
         before = self.end
-        self._set(self._node.end(again=again))
+        try:
+            self._set(self._node.end(again=again))
+        except (NodexferError, OSError):
+            return 0.0
         return self.end.at - before.at if before.known and self.end.known else 0.0
 
     def refuse_late(self) -> None:

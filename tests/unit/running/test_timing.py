@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from nodexfer.clock import Deadline
-from nodexfer.errors import DeadlinePassed
+from nodexfer.errors import DeadlinePassed, NodeDirRemoved
 from nodexfer.node.jobend import JobEnd
 from nodexfer.running import program, runner
 from nodexfer.running.timing import Timing
@@ -99,6 +99,17 @@ def test_where_it_was_not_raised_the_program_is_stopped() -> None:
     running, said = watched(Told(1000.0), reserve=1000.0)
     assert running._watch() is None
     assert said == []
+
+
+def test_a_node_that_is_broken_meanwhile_is_no_reason_to_leave_the_program_alone() -> None:
+    class Broken(Told):
+        def end(self, *, again: bool = False) -> JobEnd:
+            if again:
+                raise NodeDirRemoved("gone")
+            return super().end()
+
+    running, _ = watched(Broken(1000.0), reserve=995.0)
+    assert 0 < running._watch() <= 5
 
 
 def test_while_there_is_time_nobody_is_asked() -> None:
