@@ -132,11 +132,12 @@ def lead(points: Points, credentials: str) -> list[Any]:
 
 
 def serve(points: Points, socket: str, endpoint: str, lease: int, exchanges: Mapping[str, str], over: str) -> None:
-    """The desk, whole: ready at once, until the file ``over`` is there."""
+    """The desk, whole: ready at once, until the file ``over`` is there. ``socket``: of a Globus in memory, or ''."""
     orders, ours = os.pipe2(os.O_CLOEXEC)
     sys.stdin = os.fdopen(orders, encoding="utf-8")
-    globus = RemoteGlobus(socket, points)
-    nodexfer.globus.sdk.connect = lambda config, environ: globus  # type: ignore[assignment, return-value]
+    if socket:
+        globus = RemoteGlobus(socket, points)
+        nodexfer.globus.sdk.connect = lambda config, environ: globus  # type: ignore[assignment, return-value]
     serving = {"do": "serve", "endpoint": endpoint, "lease": lease, "exchanges": exchanges, "seconds": 10}
     os.write(ours, json.dumps(serving).encode() + b"\n")
 
@@ -150,6 +151,11 @@ def serve(points: Points, socket: str, endpoint: str, lease: int, exchanges: Map
     assert desk.main() == 0
 
 
+def marks(flags: Mapping[str, bool]) -> dict[str, Any]:
+    """The flags of a stage that has flags of other kinds as well."""
+    return dict(flags)
+
+
 def _client(config: Config, service: str, seconds: float) -> Client:
     environ = {"GLOBUS_SDK_SERVICE_URL_TRANSFER": f"{service}/v0.10/"}
     return Client(config, job("1"), time.time() + seconds, environ)
@@ -160,7 +166,7 @@ def bring(points: Points, service: str, base: str, pairs: Mapping[str, str], fla
     config = load()
     fetches = intents.fetches(dict(pairs), None, config, base=base)
     points.install()
-    return bring_in(_client(config, service, 20.0), fetches, **flags).as_record()
+    return bring_in(_client(config, service, 20.0), fetches, **marks(flags)).as_record()
 
 
 def send(points: Points, service: str, base: str, pairs: Mapping[str, str], flags: Mapping[str, bool]) -> Any:
@@ -168,7 +174,7 @@ def send(points: Points, service: str, base: str, pairs: Mapping[str, str], flag
     config = load()
     sends = intents.sends(dict(pairs), None, config, base=base)
     points.install()
-    return send_out(_client(config, service, 20.0), sends, **flags).as_record()
+    return send_out(_client(config, service, 20.0), sends, **marks(flags)).as_record()
 
 
 def end_job(points: Points, number: str) -> None:

@@ -5,12 +5,15 @@ in the product. What is not announced (write(2), fsync(2), ftruncate(2), renamea
 ``copying.exchange``, and is wrapped. A death at a read leaves what the death at the next change leaves: reads are no
 points.
 
+A request of HTTP has two or three: before it, in the middle of it, and when its answer has come.
+
 A write has three points: before it, in the middle of it, and after it. A process that dies drops its locks and its
 sockets, as after SIGKILL; nothing of Python's own ending is run.
 """
 
 from __future__ import annotations
 
+import http.client
 import os
 import sys
 import threading
@@ -62,6 +65,7 @@ class Points:
         for name in ("fsync", "ftruncate"):
             setattr(os, name, self._announced(name, getattr(os, name)))
         copying.exchange = self._exchange
+        http.client.HTTPConnection.getresponse = self._answered(http.client.HTTPConnection.getresponse)  # type: ignore[method-assign]
 
     # -- what is heard -----------------------------------------------------------------------------------------------
 
@@ -74,6 +78,8 @@ class Points:
             paths = [arguments[number] for number in _EVENTS[event]]
             if any(self._is_ours(path, arguments[-1]) for path in paths):
                 self.hit(f"{event} {' '.join(map(str, paths))}")
+        elif event == "http.client.send":
+            self.hit("send a request, or the rest of it")
         elif event == "socket.bind" and isinstance(arguments[1], str) and self._is_ours(arguments[1]):
             self.hit(f"bind {arguments[1]}")
 
@@ -120,6 +126,14 @@ class Points:
             real(descriptor, *rest)
 
         return announced
+
+    def _answered(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def answered(connection: Any) -> Any:
+            answer = real(connection)
+            self.hit("an answer has come")
+            return answer
+
+        return answered
 
     def _exchange(self, one: str, other: str) -> bool:
         if self._is_ours(one) or self._is_ours(other):
