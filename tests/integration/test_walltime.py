@@ -6,8 +6,9 @@ import json
 import os
 import signal
 import sys
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,10 +18,16 @@ from tests.support.sandbox import Box
 from tests.support.user import User
 from tests.support.waiting import eventually
 
+if TYPE_CHECKING:
+    from globus_sdk import TransferClient
+
 pytestmark = pytest.mark.slow
 
 #: Writes its output, then works for ever.
 ENDLESS = "mkdir $NODEXFER_SCRATCH/out && echo data > $NODEXFER_SCRATCH/out/x && exec sleep 600"
+
+
+WRITES_X = "echo data > $NODEXFER_SCRATCH/x"
 
 
 @pytest.fixture
@@ -51,7 +58,7 @@ def salvaged(user: User) -> list[str]:
 # stopped for time --------------------------------------------------------------------------------------------
 
 
-def test_a_program_is_stopped_in_time_and_its_outputs_are_sent(user: User) -> None:
+def test_a_program_is_stopped_in_time_and_its_outputs_are_sent(user: User, transfer: TransferClient) -> None:
     done = run(user, "--json", "--time", "44s", "--reserve", "40s", "--out", "out=site:/out", "--", "sh", "-c", ENDLESS)
     record = told(done)
     assert done.code == 62, done
@@ -66,6 +73,8 @@ def test_a_program_is_stopped_in_time_and_its_outputs_are_sent(user: User) -> No
     assert (user.site / "out/x").read_text() == "data\n"
     assert "The program was stopped" in done.err
     assert "the job ends in 44 s (--time); the program is stopped 40 s before" in done.err
+    (task,) = transfer.task_list(filter={"label": "~nodexfer*"}, query_params={"fields": "deadline"})
+    assert datetime.fromisoformat(task["deadline"]).timestamp() <= record["end"]["at"]
     assert user.leftovers() == []
     assert is_cleared(user.config)
 
@@ -89,11 +98,25 @@ def test_what_globus_does_not_take_in_time_is_called_off_and_saved_and_the_resum
 
 def test_outputs_that_no_endpoint_can_send_are_saved_with_the_reason(box: Box) -> None:
     user = User(box, endpoints=0)
-    done = run(user, "--out", "x=site:/x", "--", "sh", "-c", "echo data > $NODEXFER_SCRATCH/x")
+    done = run(user, "--out", "x=site:/x", "--", "sh", "-c", WRITES_X)
     assert done.code == 31, done
     assert salvaged(user) == ["data\n"]
     assert "pool" in done.err
     assert "nodexfer resume" in done.err
+
+
+def test_the_command_that_is_named_brings_what_was_saved_to_where_it_was_to_go(box: Box) -> None:
+    user = User(box, endpoints=0)
+    box.sandbox.add_site("shared", str(user.home.parent))
+    shared = f'[collections.shared]\nid = "{box.sandbox.site_id("shared")}"\nlocal_path = "{user.home.parent}"\n'
+    user.configure((user.home / "config.toml").read_text() + shared)
+    done = run(user, "--json", "--route", "direct", "--out", "x=site:/out/x", "--", "sh", "-c", WRITES_X)
+    assert done.code == 31, done
+    resumed = procs.run([*NODEXFER, *told(done)["next"].split()[1:]], timeout=60, environ=environ(user))
+    assert resumed.code == 0, resumed
+    assert (user.site / "out/x").read_text() == "data\n"
+    assert salvaged(user) == []
+    assert [receipt["program"]["exit_code"] for receipt in user.receipts] == [0]
 
 
 def test_where_there_is_less_time_than_is_reserved_nothing_is_started(user: User) -> None:
