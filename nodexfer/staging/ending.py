@@ -162,7 +162,14 @@ class Ending:
                 return
             # Only now: the next desk proves nothing of what is said to be.
             case.publishing = True
-            self.write(case, spool.BATCH, move.batch(case))
+            try:
+                spool.write(case.directory, spool.BATCH, move.batch(case))
+            except NodexferError as error:
+                # A desk that goes on after us would not know, and call what has its name already missing.
+                case.publishing = False
+                case.leave(error)
+                self.wind_up(case, move)
+                return
             self._publish(case, move, files)
 
         self._intake.tell(case, Progress(state="giving the outputs their names", task=move.task))

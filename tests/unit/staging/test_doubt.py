@@ -11,6 +11,7 @@ import pytest
 
 from nodexfer.errors import (
     DeadlinePassed,
+    DiskFull,
     NodexferError,
     ServiceUnreachable,
     TokenExpired,
@@ -76,6 +77,26 @@ def test_a_batch_says_publishing_only_when_it_is_proven(place: Place, monkeypatc
     with place.desk():
         stage_out(place).result()
     assert said == [False, True]
+
+
+def test_nothing_gets_its_name_while_the_next_desk_could_not_know(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a full disk, say: after a death it would call missing what has been renamed, and lose what it replaced."""
+    (place.node / "a").write_text("new")
+    (place.site / "a").write_text("old")
+    real = spool.write
+
+    def write(directory: str, name: str, record: Any) -> None:
+        if name == spool.BATCH and record.publishing:
+            raise DiskFull("full", "df")
+        real(directory, name, record)
+
+    monkeypatch.setattr(spool, "write", write)
+    with place.desk(), pytest.raises(DiskFull):
+        stage_out(place, overwrite=True).result()
+    assert [(path.name, path.read_text()) for path in place.site.iterdir()] == [("a", "old")]
+    assert place.leftovers() == []
 
 
 def test_a_submission_is_on_disk_before_globus_hears_of_it(place: Place) -> None:
