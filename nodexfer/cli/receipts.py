@@ -96,6 +96,8 @@ def _about(receipt: Receipt) -> list[tuple[str, str]]:
     rows += [("job", receipt.job), ("host", receipt.host), ("when", _when(receipt))]
     if receipt.endpoint:
         rows.append(("endpoint", f"{receipt.endpoint}, lease {receipt.lease}"))
+    elif receipt.route == "via":
+        rows.append(("route", "via the site's own collection"))
     rows += [("task", task) for task in receipt.tasks]
     if receipt.attempts:
         rows.append(("attempts", f"{receipt.attempts}; Globus met {receipt.faults} faults"))

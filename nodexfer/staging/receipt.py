@@ -68,6 +68,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     verify: Literal["size", "checksum"] = "size"
     created: float
     finished: float | None = None
+    #: "direct" by an endpoint on the node, "via" the site's own collection; known when it is done.
+    route: Literal["direct", "via"] | None = None
     endpoint: str | None = None
     lease: int | None = None
     tasks: tuple[str, ...] = ()
@@ -120,6 +122,7 @@ def finished(asked: Receipt, results: Sequence[Result], files: Sequence[ReceiptF
         asked,
         state="done",
         finished=time.time(),
+        route="direct" if any(result.endpoint for result in results) else "via",
         endpoint=next((result.endpoint for result in results if result.endpoint), None),
         lease=next((result.lease for result in results if result.lease is not None), None),
         tasks=tuple(dict.fromkeys(task for result in results for task in result.tasks)),

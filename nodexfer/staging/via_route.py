@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 
 from nodexfer.errors import EndpointError
-from nodexfer.staging import client, via
+from nodexfer.staging import client
 from nodexfer.staging.client import Client
 from nodexfer.staging.request import Progress, Request, Result
 
@@ -22,16 +22,29 @@ def results(
     :raises NodexferError: the first that one of them ends with. What is in the spool is the caller's to call off.
     """
     if who.route == "via":
-        return via.results(who, requests, directories)
+        return _via(who, requests, directories)
     try:
         directories.extend(client.ask(who, request) for request in requests)
         return client.results(who, directories)
     except EndpointError as error:
-        if who.route != "auto" or not via.is_open(who):
+        if who.route != "auto" or not _is_open(who):
             raise
         client.call_off(who, directories)
         if not all(map(os.path.isdir, gathered)) or any(map(os.path.exists, directories)):
             raise
         directories.clear()
         who.on_progress(Progress(state=f"going via the site's own collection: {error.message}"))
+    return _via(who, requests, directories)
+
+
+def _via(who: Client, requests: Sequence[Request], directories: list[str]) -> list[Result]:
+    # Imported here: most commands, from a parallel file system, never need it.
+    from nodexfer.staging import via
+
     return via.results(who, requests, directories)
+
+
+def _is_open(who: Client) -> bool:
+    from nodexfer.staging import via
+
+    return via.is_open(who)

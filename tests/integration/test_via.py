@@ -62,7 +62,7 @@ def test_there_and_back_again_without_any_endpoint(user: User, route: str) -> No
     assert contents(user.root / "here/set") == have
     assert (user.root / "here/a b").read_bytes() == have["a b"]
     found = json.loads(done.out)
-    assert (found["state"], found["endpoint"], len(found["tasks"])) == ("done", None, 1)
+    assert (found["state"], found["route"], found["endpoint"], len(found["tasks"])) == ("done", "via", None, 1)
     done = run(user, "stage-out", "--route", route, "--verify", "checksum", "here/set", "other:/back/again")
     assert done.code == 0, done
     assert contents(user.other / "back/again") == have
