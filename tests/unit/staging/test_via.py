@@ -1,0 +1,158 @@
+"""Where the route via goes, and what it takes for dead."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from nodexfer import identity
+from nodexfer.config import Config, load
+from nodexfer.errors import CollectionUnknown, SourceMissing, TransferUnproven
+from nodexfer.staging import client, via_area, via_errand, via_site, via_task
+from nodexfer.staging.request import InItem, Request
+from nodexfer.staging.via_errand import Errand
+from nodexfer.staging.via_site import Site
+from tests.support.place import OTHER, SITE, Place
+
+UUID = "66666666-6666-4666-8666-66666666666"
+
+
+def configured(place: Place, **paths: tuple[str, str]) -> Config:
+    """Collections by name: (root_path, local_path)."""
+    text = "".join(
+        f'[collections.{name}]\nid = "{UUID}{number}"\nroot_path = "{root}"\nlocal_path = "{local}"\n'
+        for number, (name, (root, local)) in enumerate(paths.items())
+    )
+    (place.top / "home/config.toml").write_text(text)
+    return load({"HOME": str(place.top / "home"), **place.environ})
+
+
+def test_a_local_path_and_a_root_path_are_the_same_directory(place: Place) -> None:
+    config = configured(place, one=("/users/me", f"{place.top}"), root=("/", "/"))
+    assert via_site.must_cover(config, f"{place.top}/home/x").remote(f"{place.top}/home/x/y") == "/users/me/home/x/y"
+    assert via_site.must_cover(config, str(place.top)).remote(str(place.top)) == "/users/me/"
+    assert via_site.must_cover(config, "/proc/self").name == "root"
+    assert via_site.must_cover(config, "/usr").remote("/usr/bin") == "/usr/bin"
+
+
+def test_the_longest_local_path_counts_and_a_name_that_begins_alike_does_not(place: Place) -> None:
+    config = configured(place, outer=("/o", f"{place.top}"), inner=("/i", f"{place.top}/home"))
+    (place.top / "homes").mkdir()
+    assert via_site.must_cover(config, f"{place.top}/home/x").name == "inner"
+    assert via_site.must_cover(config, f"{place.top}/homes").name == "outer"
+
+
+def test_links_are_followed(place: Place) -> None:
+    (place.top / "link").symlink_to(place.top / "home")
+    config = configured(place, one=("/u", f"{place.top}/link"))
+    assert via_site.must_cover(config, f"{place.top}/link/x").name == "one"
+    assert via_site.must_cover(config, f"{place.top}/home/x").name == "one"
+
+
+def test_a_local_path_that_is_not_here_is_none(place: Place) -> None:
+    config = configured(place, one=("/u", f"{place.top}/away"))
+    with pytest.raises(CollectionUnknown, match="local_path: none"):
+        via_site.must_cover(config, f"{place.top}/away/x")
+
+
+def test_the_area_is_below_the_home_or_else_where_we_may_write(place: Place) -> None:
+    home = configured(place, one=("/u", f"{place.top}/home"))
+    assert via_area.find(home).path == f"{place.top}/home/via"
+    elsewhere = configured(place, one=("/u", f"{place.top}/site"))
+    assert via_area.find(elsewhere).path == f"{place.top}/site/.nodexfer-via-{os.geteuid()}"
+    with pytest.raises(CollectionUnknown, match="not open"):
+        via_area.find(configured(place))
+
+
+def request(place: Place, *paths: str, **fields: Any) -> Request:
+    known: dict[str, Any] = {
+        "id": "r0123456789abcdef",
+        "job": place.job.key,
+        "owner": client.owner(),
+        "direction": "in",
+        "ins": tuple(InItem(number, SITE, path, "/") for number, path in enumerate(paths)),
+        "deadline": time.time() + 10,
+        "created": time.time(),
+    }
+    return Request(**{**known, **fields})
+
+
+@pytest.mark.parametrize(
+    ("host", "boot", "left", "alive", "dead"),
+    [
+        ("", "", 100.0, True, False),
+        ("", "", 100.0, False, True),
+        ("", "another", 100.0, True, True),
+        ("elsewhere", "another", 100.0, False, False),
+        ("elsewhere", "another", -100.0, False, False),
+        ("elsewhere", "another", -1000.0, False, True),
+    ],
+)
+def test_only_what_is_proven_dead_is_taken_for_dead(
+    place: Place, host: str, boot: str, left: float, alive: bool, dead: bool
+) -> None:
+    area = via_area.find(configured(place, one=("/u", f"{place.top}/home")))
+    asked = request(place, "/f", deadline=time.time() + left)
+    if not alive:
+        asked = msgspec.structs.replace(asked, owner=msgspec.structs.replace(asked.owner, start=1))
+    directory = via_area.make(area, asked)
+    order = via_area.Order(host=host or identity.host(), boot=boot or identity.boot_id(), request=asked)
+    Path(directory, via_area.ERRAND).write_bytes(msgspec.json.encode(order))
+    assert (via_area.dead(area) == [directory]) is dead
+    via_area.remove(directory)
+    assert not os.path.exists(area.path)
+
+
+def errand(place: Place, asked: Request) -> Errand:
+    place.globus.collections[OTHER] = "/"
+    directory = place.top / "other"
+    (directory / "data").mkdir()
+    site = Site("other", OTHER, "/", "/")
+    return Errand(place.globus, site, asked, f"{directory}/data", str(directory), "task.json", "nodexfer via")
+
+
+def test_inputs_arrive_with_their_sizes(place: Place) -> None:
+    (place.site / "d/e").mkdir(parents=True)
+    (place.site / "d/e/f").write_bytes(b"12345")
+    (place.site / "g").write_bytes(b"g")
+    carried = via_task.carry(errand(place, request(place, "/d", "/g")))
+    assert {(file.number, file.path, file.size) for file in carried.files} == {(0, "e/f", 5), (1, "", 1)}
+    assert (place.top / "other/data/0/e/f").read_bytes() == b"12345"
+    assert (carried.endpoint, len(carried.tasks)) == (None, 1)
+
+
+def test_what_the_task_left_out_is_no_success_and_leaves_nothing(place: Place) -> None:
+    (place.site / "d").mkdir()
+    (place.site / "d/f").write_bytes(b"f")
+    (place.site / "d/link").symlink_to("f")
+    what = errand(place, request(place, "/d"))
+    with pytest.raises(TransferUnproven, match="link is there and was not moved"):
+        via_task.carry(what)
+    assert not os.path.exists(what.data)
+    assert via_errand.saved(what) is None
+
+
+def test_a_missing_source_is_said_before_anything_is_submitted(place: Place) -> None:
+    what = errand(place, request(place, "/missing"))
+    with pytest.raises(SourceMissing):
+        via_task.carry(what)
+    assert place.globus.jobs == {}
+
+
+def test_calling_off_ends_a_task_whose_answer_was_never_heard(place: Place) -> None:
+    (place.site / "f").write_bytes(b"f")
+    place.globus.held = True
+    what = errand(place, request(place, "/f", deadline=time.time() + 0.2))
+    with pytest.raises(Exception, match="has not ended by"):
+        via_task.carry(what)
+    batch = via_errand.saved(what)
+    assert batch is not None
+    via_errand.keep(what, msgspec.structs.replace(batch, task=None))
+    via_task.call_off(what)
+    assert [job.document.fatal_code for job in place.globus.jobs.values()] == ["CANCELED"]
+    assert via_errand.saved(what) is None
