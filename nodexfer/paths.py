@@ -18,6 +18,7 @@ node_dir  /tmp/nodexfer-<uid>          0700; its own flock is the leader's lock
 home      ~/.nodexfer                  0700, on the shared file system
   config.toml  credentials.json  tokens.json
   pool/<pool>/<endpoint>/              record.json  config/  lease.<n>
+  turns/<boot id>/                     which places of a host wait for their turn
   receipts/<yyyy-mm>/
 """
 
@@ -204,3 +205,7 @@ class HomePaths:
 
     def pool(self, name: str) -> str:
         return f"{self.pools}/{safe_name(name)}"
+
+    def turns(self, boot: str) -> str:
+        """Who waits for the turn of their place on the host of this boot."""
+        return f"{self.home}/turns/{safe_name(boot)}"

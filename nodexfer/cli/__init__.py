@@ -33,6 +33,7 @@ COMMANDS: dict[str, Target] = {
     "release": Target("node", "release", "Give a hold back."),
     "hold": Target("node", "hold", "Hold this node while a program runs."),
     "status": Target("node", "status", "Show this node: endpoint, jobs, holds, tasks."),
+    "clean": Target("clean", "clean", "Remove what dead jobs left on this node."),
     "resume": Target("resume", "resume", "Send what jobs had to salvage."),
     "receipts": Target("receipts", "receipts", "Show what was moved, and how it was proven."),
     "explain": Target("explain", "explain", "Say what a code of Globus, or an exit code, means."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nodexfer.cli.render import WIDTH, printable, show_table
@@ -21,6 +21,8 @@ def show(found: Mapping[str, Any]) -> None:
     for name, value in _head(found, now):
         for number, line in enumerate(_wrapped(printable(value))):
             sys.stdout.write(f"{'' if number else name:<9} {line}\n")
+    for line in _pool(found["pool"], now):
+        sys.stdout.write(f"{'':<9} {printable(line)}\n")
     if found["jobs"]:
         sys.stdout.write("\n")
         show_table(("JOB", "HOLDS", "KEEPER", "SINCE"), [_job(job, now) for job in found["jobs"]])
@@ -54,6 +56,19 @@ def _head(found: Mapping[str, Any], now: float) -> list[tuple[str, str]]:
     if leader["message"]:
         lines.append(("", leader["message"]))
     return lines
+
+
+def _pool(pool: Mapping[str, Any], now: float) -> Iterator[str]:
+    """Who holds what of the pool, and who waits: only where somebody waits, since else nobody needs to know."""
+    if not pool["waiting"] and not pool["turns"]:
+        return
+    for one in pool["endpoints"]:
+        if one["state"] == "held":
+            yield f"{one['name']} is held by job {one['job']} on {one['host']}"
+    for what, where in (("an endpoint", "waiting"), ("this host's turn", "turns")):
+        for one in pool[where]:
+            waits = format_duration(max(0.0, now - one["since"]))
+            yield f"job {one['job']} on {one['host']} waits for {what}, {waits}"
 
 
 def _since(leader: Mapping[str, Any], now: float) -> str:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import NamedTuple
 
 from nodexfer import identity
 from nodexfer.clock import Deadline
 from nodexfer.config import Config
-from nodexfer.errors import NodeError, NodexferError, PoolMissing
-from nodexfer.gcp import configdir
+from nodexfer.errors import ForeignGcp, NodeError, NodexferError, PoolMissing
+from nodexfer.gcp import address, configdir
 from nodexfer.gcp.guard import now
-from nodexfer.node import clean, place
+from nodexfer.node import clean, place, rubbish
 from nodexfer.node.log import say
 from nodexfer.paths import RootPaths, private_directory
-from nodexfer.pool import choose, entries
+from nodexfer.pool import choose, entries, waiting
 from nodexfer.pool import lease as leases
 from nodexfer.scheduler import Job
 
@@ -62,6 +63,56 @@ def take(config: Config, job: Job, on_wait: Callable[[str], None], sleep: Callab
 
     lease = choose.acquire(config, who(config, job), Deadline(FOREVER), on_wait, sleep=pause)
     return Claim(lease, began[0])
+
+
+def demand(config: Config, lease: leases.Lease) -> Callable[[], bool]:
+    """Asks whether another place waits for an endpoint of the pool, or for its turn on this host."""
+    home = config.home_paths
+    return waiting.Demand([home.pool(config.pool), home.turns(lease.boot)], lease.place).look
+
+
+class Turn:
+    """Our wait for the one GCP that this host can have. A context manager, as :class:`nodexfer.pool.waiting.Queue`."""
+
+    def __init__(self, config: Config, job: Job) -> None:
+        self._config = config
+        self._me = who(config, job)
+        self._directory = config.home_paths.turns(self._me.boot)
+        self._queue = waiting.Queue(self._directory, self._me)
+
+    def __enter__(self) -> Turn:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._queue.__exit__()
+        for directory in (f"{self._directory}/{entries.QUEUE}", self._directory, os.path.dirname(self._directory)):
+            rubbish.remove_empty(directory)
+
+    @property
+    def has_come(self) -> bool:
+        """No GCP of this user runs here, and no place of this host waits longer than we do."""
+        return address.holder(self._config) == "free" and self._queue.ahead() == 0
+
+    def join(self) -> None:
+        """Wait in line, or show that we still do. A home without room only costs the place in it."""
+        if os.path.isdir(self._config.home):
+            self._queue.join()
+
+    def foreign(self) -> ForeignGcp:
+        """Whose GCP is waited for: another place's of ours, by its lease, or one that somebody started by hand."""
+        others = [top for top in _tops(self._config) if (top.boot, top.host) == (self._me.boot, self._me.host)]
+        ours = [f"{top.holder} (its {top.node_dir} is another one)" for top in others if top.place != self._me.place]
+        if ours:
+            return ForeignGcp(
+                f"Another place of this node has its turn: {', '.join(ours)}. A node can have one Globus Connect "
+                "Personal; it is given up when it is idle.",
+                "nodexfer status",
+            )
+        return ForeignGcp(
+            "Another Globus Connect Personal of yours runs on this node, and a node can have only one; it was neither "
+            "joined nor stopped.",
+            "globusconnectpersonal -stop",
+        )
 
 
 def prepare(config: Config, lease: leases.Lease) -> Prepared:
@@ -132,9 +183,14 @@ def give_back_from_nowhere(config: Config, lease: leases.Lease, prepared: Prepar
 def left_here(config: Config) -> list[leases.Lease]:
     """The leases of this place that an earlier leader did not give back."""
     me = (identity.boot_id(), identity.host(), place.known(config.node_paths))
+    return [top for top in _tops(config) if (top.boot, top.host, top.place) == me]
+
+
+def _tops(config: Config) -> list[leases.Lease]:
+    """The leases of the pool that are held."""
     try:
         pool = entries.read_pool(config.home_paths, config.pool)
     except PoolMissing:
         return []
     tops = [leases.top(entry.directory) for entry in pool]
-    return [top for top in tops if top is not None and not top.released and (top.boot, top.host, top.place) == me]
+    return [top for top in tops if top is not None and not top.released]

@@ -76,24 +76,29 @@ def keeper_files(keeper: str) -> None:
 def dead_jobs(config: Config, table: Table) -> Gone:
     """The same for each job that is proven dead; its holds are dropped. Under the registry's lock."""
     paths = config.node_paths
-    lives = lives_at(paths)
-    table.prune(lives)
-    alive = {safe_name(hold.job) for hold in table}
-    known = {
-        name.removesuffix(".bell").removesuffix(".failed")
-        for directory in (paths.keepers, paths.spool, paths.jobs)
-        for name in _all(directory)
-    }
+    names = dead_names(paths, table)
+    table.prune(lives_at(paths))
     gone = Gone([], [])
-    for name in known - alive:
-        if locks.taken(f"{paths.keepers}/{name}") or _script_lives(f"{paths.keepers}/{name}"):
-            continue
+    for name in names:
         _job(config, name, gone)
         keeper_files(f"{paths.keepers}/{name}")
     for base in bases(config):
         for path in rubbish.hidden(base.base):
             _bury_hidden(config, gone, path)
     return gone
+
+
+def dead_names(paths: NodePaths, table: Table) -> list[str]:
+    """The safe names of the jobs that left something here and are proven dead. Changes nothing."""
+    lives = lives_at(paths)
+    alive = {safe_name(hold.job) for hold in table if lives(hold)}
+    known = {
+        name.removesuffix(".bell").removesuffix(".failed")
+        for directory in (paths.keepers, paths.spool, paths.jobs)
+        for name in _all(directory)
+    }
+    keepers = {name: f"{paths.keepers}/{name}" for name in sorted(known - alive)}
+    return [name for name, keeper in keepers.items() if not (locks.taken(keeper) or _script_lives(keeper))]
 
 
 def _script_lives(keeper: str) -> bool:

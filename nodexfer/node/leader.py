@@ -18,6 +18,7 @@ SIGKILL is no exception, since the guard sees its pipe close.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -62,6 +63,7 @@ class Term:
         :raises NodexferError: why there is no endpoint; everything has been given back.
         """
         silence.forget(self.paths)
+        self._try(self._clear_dead_jobs)
         self._notice.say(endpoint.STARTING, "looking what there is to do")
         try:
             if self._has_work():
@@ -100,9 +102,11 @@ class Term:
         return True
 
     def _take_lease(self) -> claims.Prepared:
+        if self._before is None:  # nothing to go on with: no GCP of this place runs, and an endpoint would lie idle
+            self._wait_for_turn()
         claim = claims.take(self.config, self.job, self._wait_for_pool, self._parts.sleep)
         lease = self._lease = claim.lease
-        self._parts.renew(claim)
+        self._parts.renew(claim, claims.demand(self.config, lease))
         fenced = self._was_fenced(lease)
         known: dict[str, Any] = {"endpoint_id": lease.endpoint_id, "entry": lease.entry, "lease": lease.number}
         self._notice.say(endpoint.STARTING, "preparing the exchange", fenced=fenced, **known)
@@ -131,24 +135,35 @@ class Term:
 
     def _start_gcp(self, program: install.Program, prepared: claims.Prepared) -> None:
         """Wait for another GCP of this user as long as anybody's patience lasts."""
-        while (foreign := self._try_gcp(program, prepared)) is not None:
-            self._waits(foreign)
-            self._parts.sleep(TURN_SECONDS)
+        while True:
+            try:
+                self._parts.start_gcp(program, prepared)
+                return
+            except ForeignGcp:
+                self._wait_for_turn()
 
-    def _try_gcp(self, program: install.Program, prepared: claims.Prepared) -> ForeignGcp | None:
-        try:
-            self._parts.start_gcp(program, prepared)
-        except ForeignGcp as error:
-            return error
-        return None
+    def _wait_for_turn(self) -> None:
+        """Until no GCP of this user runs here: another place's is given up when it is idle, a stranger's by its owner.
+
+        A guard that a SIGKILL ended may have left ours: it is cleared away by the start of the next one.
+        """
+        with claims.Turn(self.config, self.job) as turn:
+            while not turn.has_come:
+                turn.join()
+                self._waits(turn.foreign())
+                self._parts.sleep(TURN_SECONDS)
 
     def _watch(self) -> None:
-        """Until nothing was to do for the linger time."""
+        """Until nothing was to do for the linger time, or for a moment and another place waits."""
         while time.monotonic() - self._parts.last_work < self._linger or self._has_own_work():
             self._parts.turn(TURN_SECONDS)
             self._parts.check()
-            if self._has_own_work():
+            busy = self._has_own_work()
+            if busy:
                 self._parts.last_work = time.monotonic()
+            if self._parts.is_wanted_elsewhere(idle=not busy):
+                say("another place waits: giving the endpoint back")
+                return
         say("nothing to do: giving the endpoint back")
 
     def _mend(self, lost: Lost) -> None:
@@ -253,6 +268,12 @@ class Term:
         own = set(work.requests(self.paths, self.job.key))
         requests = any(request not in own for request in work.requests(self.paths))
         return bool(work.wanting(others)) or (bool(others) and requests)
+
+    def _clear_dead_jobs(self) -> None:
+        """Out of sight now; removed beside our work, since a scratch may be large and others wait for us."""
+        with registry.Transaction(self.paths) as table:
+            gone = clean.dead_jobs(self.config, table)
+        threading.Thread(target=gone.remove, name="clean", daemon=True).start()
 
     def _clear_strays(self) -> bool:
         """No GCP was started in this term: one of a leader that was killed with its guard may still run."""

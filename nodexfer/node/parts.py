@@ -66,10 +66,18 @@ class Parts:
         if self._desk is None:
             self._desk = Desk(self.config)
 
-    def renew(self, claim: Claim) -> None:
+    def renew(self, claim: Claim, demand: Callable[[], bool]) -> None:
+        """Keep the lease from now on; ``demand`` says whether another place waits for it."""
         self._claim = claim
-        self._renewal = Renewal(claim.lease, claim.began, self._renewed)
+        self._renewal = Renewal(claim.lease, claim.began, self._renewed, demand)
         self._renewal.start()
+
+    def is_wanted_elsewhere(self, idle: bool) -> bool:
+        """Does another place wait for what we have, while we are ``idle``? Known within some seconds."""
+        if self._renewal is None:
+            return False
+        self._renewal.idle = idle
+        return idle and self._renewal.wanted
 
     def start_gcp(self, program: Program, prepared: Prepared) -> None:
         """Start it if it does not run, for as long as the lease allows.

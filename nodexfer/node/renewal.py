@@ -14,16 +14,29 @@ from nodexfer.gcp.guard import now
 from nodexfer.node.log import say
 from nodexfer.pool import lease as leases
 
+LOOK_SECONDS = 3.0
+
 
 class Renewal(threading.Thread):
     """Started with a lease that was taken or resumed at ``began`` (:func:`nodexfer.gcp.guard.now`).
 
-    :param changed: called from this thread after each renewal and when the lease is lost.
+    :param changed: called from this thread after each renewal, when the lease is lost, and when somebody wants it.
+    :param demand: whether somebody waits for what we have; asked every 3 s while :attr:`idle` is set.
     """
 
-    def __init__(self, lease: leases.Lease, began: float, changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        lease: leases.Lease,
+        began: float,
+        changed: Callable[[], None],
+        demand: Callable[[], bool] | None = None,
+    ) -> None:
         super().__init__(name="renewal", daemon=True)
         self.lost: LeaseLost | None = None
+        #: We have nothing to do; somebody else waits for the endpoint, or for this host's turn.
+        self.idle = False
+        self.wanted = False
+        self._demand = demand
         self._lease = lease
         self._until = began + leases.allowance(lease)
         self._changed = changed
@@ -40,16 +53,33 @@ class Renewal(threading.Thread):
         self.join(1.0)
 
     def run(self) -> None:
-        while not self._over.wait(self._lease.duration * leases.RENEW):
-            began = now()
-            try:
-                leases.renew(self._lease)
-            except LeaseLost as error:
-                self.lost = error
-                self._changed()
-                return
-            except OSError as error:
-                say(f"the lease could not be renewed: {error}")
+        pause = self._lease.duration * leases.RENEW
+        due = now() + pause
+        while not self._over.wait(min(LOOK_SECONDS, max(0.0, due - now()))):
+            self._look()
+            if now() < due:
                 continue
+            if not self._renew():
+                return
+            due = now() + pause
+
+    def _renew(self) -> bool:
+        """False when the lease is lost."""
+        began = now()
+        try:
+            leases.renew(self._lease)
             self._until = began + leases.allowance(self._lease)
+        except LeaseLost as error:
+            self.lost = error
+        except OSError as error:
+            say(f"the lease could not be renewed: {error}")
+            return True
+        self._changed()
+        return self.lost is None
+
+    def _look(self) -> None:
+        if self._demand is None or not self.idle:
+            self.wanted = False
+        elif self._demand() and self.idle:
+            self.wanted = True
             self._changed()

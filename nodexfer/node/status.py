@@ -1,4 +1,4 @@
-"""What there is at this place, as plain data: nothing is changed, nobody is asked but this node's files."""
+"""What there is at this place and in the pool, as plain data: nothing is changed, nobody is asked."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from nodexfer.config import Config
 from nodexfer.errors import NodeDirRemoved
 from nodexfer.node import endpoint, place, registry, rubbish, silence
 from nodexfer.paths import NodePaths, check_private
+from nodexfer.pool.survey import survey
 
 _PROGRESS = ("state", "task", "bytes_done", "bytes_total", "files_done", "files_total", "faults", "trouble")
 
 
 def gather(config: Config) -> dict[str, Any]:
-    """{"host", "node_dir", "place", "roots", "config", "endpoint", "jobs", "holds", "tasks"}.
+    """{"host", "node_dir", "place", "roots", "config", "pool", "endpoint", "jobs", "holds", "tasks"}.
 
     :raises NodeDirUnsafe: the node_dir is not ours alone.
     :raises RecordBroken, RecordNewer: the registry or the leader's record can not be read.
@@ -29,6 +30,7 @@ def gather(config: Config) -> dict[str, Any]:
         "node_dir_from": config.source("node_dir"),
         "config": config.file,
         "roots": list(config.roots),
+        "pool": survey(config),
         "place": None,
         "endpoint": None,
         "jobs": [],

@@ -1,13 +1,18 @@
-"""Who waits for an endpoint of a pool, so that the oldest waiter is served first. Fairness only: nothing depends on it.
+"""Who waits, so that the oldest is served first and who is idle gives way. Fairness only: nothing depends on it.
 
-pool/<pool>/waiting/<milliseconds>-<host>-<place>    its time stamp says that the waiter still waits
+pool/<pool>/waiting/<milliseconds>-<host>-<place>     for an endpoint; its time stamp says that the waiter still waits
+turns/<boot id>/waiting/                              the same, for the turn of a place on its host: one GCP runs there
 
-Both times are the file server's: clocks of nodes may differ by hours.
+Both lie on the shared file system: places with a private /tmp have nothing else in common. All times are the file
+server's: clocks of nodes may differ by hours.
 """
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from nodexfer.paths import safe_name
 from nodexfer.pool.entries import QUEUE
@@ -17,12 +22,22 @@ from nodexfer.pool.lease import Me
 SILENT_SECONDS = 10.0
 
 
+class Waiter(NamedTuple):
+    """One mark, for people. ``since`` is seconds since the epoch, by the file server's clock."""
+
+    host: str
+    job: str
+    place: str
+    since: float
+
+
 class Queue:
     """Our place in the queue. A context manager: leaving it gives the place up. A full disk only costs the place."""
 
-    def __init__(self, pool_directory: str, me: Me) -> None:
-        self._directory = f"{pool_directory}/{QUEUE}"
+    def __init__(self, above: str, me: Me) -> None:
+        self._directory = f"{above}/{QUEUE}"
         self._name = ""
+        self._words = json.dumps({"host": me.host, "job": me.job, "place": me.place})
         self._whose = f"{safe_name(me.host)}-{me.place}"
         self._unborn = f"{self._directory}/.new-{self._whose}"
 
@@ -45,6 +60,8 @@ class Queue:
     def _new(self) -> str:
         """A name by the moment at which the server made the file."""
         name = f"{self._server_ns() // 1_000_000:015}-{self._whose}"
+        with open(self._unborn, "w", encoding="utf-8") as file:
+            file.write(self._words)
         os.rename(self._unborn, f"{self._directory}/{name}")
         return name
 
@@ -57,7 +74,7 @@ class Queue:
 
     def ahead(self) -> int:
         """How many wait longer than we do: all of them as long as we have not joined."""
-        stamps = self._stamps()
+        stamps = _stamps(self._directory)
         if not stamps:
             return 0
         now = stamps.get(self._name) or self._now(stamps)
@@ -76,13 +93,52 @@ class Queue:
             now = max(stamps.values())
         return now
 
-    def _stamps(self) -> dict[str, float]:
+
+class Demand:
+    """Whether any other place waits: seen by marks that change between two looks, whatever any clock says.
+
+    :param above: what :class:`Queue` gets: the pool's directory, the host's turns.
+    """
+
+    def __init__(self, above: Sequence[str], place: str) -> None:
+        self._directories = [f"{directory}/{QUEUE}" for directory in above]
+        self._own = f"-{place}"
+        self._seen: dict[str, float] = {}
+
+    def look(self) -> bool:
+        """Reads the shared file system, and takes as long as that likes."""
+        now = {
+            f"{directory}/{name}": stamp
+            for directory in self._directories
+            for name, stamp in _stamps(directory).items()
+            if not name.startswith(".") and not name.endswith(self._own)
+        }
+        found = any(self._seen.get(name, stamp) != stamp for name, stamp in now.items())
+        self._seen = now
+        return found
+
+
+def waiters(above: str) -> list[Waiter]:
+    """The marks that are there, the oldest first; the dead have some, too."""
+    found = []
+    for name in sorted(_stamps(f"{above}/{QUEUE}")):
         try:
-            names = os.listdir(self._directory)
-        except OSError:
-            return {}
-        stamps = {name: _stamp(f"{self._directory}/{name}") for name in names}
-        return {name: stamp for name, stamp in stamps.items() if stamp is not None}
+            with open(f"{above}/{QUEUE}/{name}", encoding="utf-8") as file:
+                record = json.load(file)
+            host, job, place = (str(record[key]) for key in ("host", "job", "place"))
+            found.append(Waiter(host, job, place, int(name.partition("-")[0]) / 1000))
+        except (OSError, ValueError, KeyError, TypeError):  # it has gone, or is not joined yet
+            continue
+    return found
+
+
+def _stamps(directory: str) -> dict[str, float]:
+    try:
+        names = os.listdir(directory)
+    except OSError:
+        return {}
+    stamps = {name: _stamp(f"{directory}/{name}") for name in names}
+    return {name: stamp for name, stamp in stamps.items() if stamp is not None}
 
 
 def _stamp(path: str) -> float | None:

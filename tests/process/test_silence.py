@@ -144,7 +144,8 @@ def frozen(processes: list[ProcessId]) -> Iterator[None]:
                 (FREEZER / "cgroup.procs").write_text(pid)
             except ProcessLookupError:
                 pass
-        eventually(lambda: group.rmdir() is None)
+        eventually(lambda: not (group / "cgroup.procs").read_text())
+        group.rmdir()
 
 
 @pytest.mark.root
@@ -197,6 +198,7 @@ def test_a_silent_leader_of_another_pid_namespace_is_named_and_goes_on_when_it_w
 def _is_blocked(user: Config, two: Script, words: str) -> None:
     """Everybody who waits is told so; who does not want to wait is refused."""
     error = eventually(lambda: silence.blocked(user.node_paths), 20.0)
+    assert error is not None
     assert words in error.message
     assert leader(user).keeper != two.job.key
     assert words in " ".join(two.must("status").split())

@@ -17,7 +17,8 @@ def found(holds: int) -> dict[str, Any]:
         for n in range(holds)
     ]
     job = {"job": "local-host-1.0", "holds": holds, "keeper": 17, "leads": True, "scratch": "/tmp/x", "since": now}
-    tops = {"host": "host", "node_dir": "/tmp/n", "roots": ["/tmp"], "endpoint": None}
+    pool = {"name": "default", "endpoints": [], "waiting": [], "turns": []}
+    tops = {"host": "host", "node_dir": "/tmp/n", "roots": ["/tmp"], "endpoint": None, "pool": pool}
     return {**tops, "jobs": [job] if holds else [], "holds": made, "tasks": []}
 
 
@@ -43,3 +44,17 @@ def test_of_hundreds_of_holds_ten_are_shown(capsys: pytest.CaptureFixture[str]) 
 def test_where_nobody_holds_there_is_no_table(capsys: pytest.CaptureFixture[str]) -> None:
     status.show(found(0))
     assert "HOLD" not in capsys.readouterr().out
+
+
+def test_who_holds_what_of_the_pool_is_said_when_somebody_waits(capsys: pytest.CaptureFixture[str]) -> None:
+    one = found(0)
+    one["pool"]["endpoints"] = [{"name": "p-1", "state": "held", "host": "n7", "job": "12", "lease": 3}]
+    status.show(one)
+    assert "p-1" not in capsys.readouterr().out, "nobody needs to know"
+    waiter = {"host": "n8", "job": "13", "place": "x", "since": time.time() - 125}
+    one["pool"] |= {"waiting": [waiter], "turns": [waiter]}
+    status.show(one)
+    shown = capsys.readouterr().out
+    assert "p-1 is held by job 12 on n7" in shown
+    assert "job 13 on n8 waits for an endpoint, 2 min" in shown
+    assert "job 13 on n8 waits for this host's turn" in shown

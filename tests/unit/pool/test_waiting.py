@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nodexfer.pool.waiting import SILENT_SECONDS, Queue
+from nodexfer.pool.waiting import SILENT_SECONDS, Demand, Queue, waiters
 from tests.unit.pool.support import ME
 
 
@@ -64,3 +64,38 @@ def test_a_death_while_joining_leaves_nothing_that_waits(tmp_path: Path) -> None
         os.utime(tmp_path / "waiting/.new-node1-dead", (1, 1))
         assert here.ahead() == 0
         assert len(list((tmp_path / "waiting").iterdir())) == 1
+
+
+# -- who is idle gives way
+
+
+def test_a_waiter_that_shows_itself_is_demand_and_a_dead_ones_mark_is_none(tmp_path: Path) -> None:
+    demand = Demand([str(tmp_path), str(tmp_path / "turns")], "here")
+    with queue(tmp_path, "there") as there:
+        there.join()
+        assert [demand.look(), demand.look()] == [False, False]
+        age(tmp_path, "there", 5.0)
+        there.join()
+        assert demand.look()
+        assert not demand.look(), "it has not been seen since"
+
+
+def test_our_own_mark_is_no_demand(tmp_path: Path) -> None:
+    demand = Demand([str(tmp_path)], "here")
+    with queue(tmp_path, "here") as here:
+        here.join()
+        demand.look()
+        age(tmp_path, "here", 5.0)
+        assert not demand.look()
+
+
+def test_waiters_are_told_by_host_and_job_the_oldest_first(tmp_path: Path) -> None:
+    with queue(tmp_path, "b") as b, queue(tmp_path, "a") as a:
+        b.join()
+        time.sleep(0.01)  # the queue counts milliseconds
+        a.join()
+        (tmp_path / "waiting/000-broken").write_text("{")
+        found = waiters(str(tmp_path))
+        (tmp_path / "waiting/000-broken").unlink()
+    assert [(waiter.host, waiter.job, waiter.place) for waiter in found] == [("node1", "17", "b"), ("node1", "17", "a")]
+    assert abs(found[0].since - time.time()) < 60

@@ -1,0 +1,40 @@
+"""Who holds which endpoint of the pool, and who waits: for ``status``. Only looked at; the service is not asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nodexfer import identity
+from nodexfer.config import Config
+from nodexfer.errors import PoolEntryBroken, PoolMissing
+from nodexfer.pool import lease as leases
+from nodexfer.pool import waiting
+from nodexfer.pool.entries import PoolEntry, read_pool
+
+
+def survey(config: Config) -> dict[str, Any]:
+    """{"name", "endpoints": [...], "waiting": [...], "turns": [...]}: the last are of this host's places."""
+    home = config.home_paths
+    try:
+        entries = read_pool(home, config.pool)
+    except PoolMissing:
+        entries = []
+    return {
+        "name": config.pool,
+        "endpoints": [_endpoint(entry) for entry in entries],
+        "waiting": [waiter._asdict() for waiter in waiting.waiters(home.pool(config.pool))],
+        "turns": [waiter._asdict() for waiter in waiting.waiters(home.turns(identity.boot_id()))],
+    }
+
+
+def _endpoint(entry: PoolEntry) -> dict[str, Any]:
+    row: dict[str, Any] = {"name": entry.name, "state": "free", "host": None, "job": None, "lease": None}
+    if entry.broken is not None:
+        return {**row, "state": "broken"}
+    try:
+        top = leases.top(entry.directory)
+    except PoolEntryBroken:  # removed since the pool was listed
+        return {**row, "state": "broken"}
+    if top is None or top.released:
+        return row
+    return {**row, "state": "held", "host": top.host, "job": top.job, "lease": top.number}
