@@ -79,6 +79,9 @@ def save(
             unsaved = saver.close()
             done = _close(who, salvage, directory, asked, saver.copies, unsaved)
     if saver.is_full:
+        if not saver.copies:
+            salvage_record.remove(directory)
+            receipt.forget(who.config.home_paths, asked)
         raise _full(directory, salvage, saver.copies, unsaved)
     return Salvaged(done, directory, unsaved)
 
@@ -98,20 +101,24 @@ def _salvage(who: Client, found: Survey, deadline: float, overwrite: bool, merge
 
 
 def _receipt(who: Client, salvage: Salvage, directory: str) -> Receipt:
-    """From the beginning: whoever finds it after a death is told of the salvage, and nothing is said to be whole."""
-    return receipt.write(
-        who.config.home_paths,
-        Receipt(
-            id=salvage.id,
-            state="salvaged",
-            direction="out",
-            job=salvage.job,
-            host=salvage.host,
-            created=salvage.created,
-            salvage=directory,
-            unsaved=salvage.unsaved,
-        ),
+    """From the beginning: whoever finds it after a death is told of the salvage, and nothing is said to be whole.
+
+    Where it can not be written, the outputs matter more.
+    """
+    asked = Receipt(
+        id=salvage.id,
+        state="salvaged",
+        direction="out",
+        job=salvage.job,
+        host=salvage.host,
+        created=salvage.created,
+        salvage=directory,
+        unsaved=salvage.unsaved,
     )
+    try:
+        return receipt.write(who.config.home_paths, asked)
+    except NodexferError:
+        return asked
 
 
 class _Saver:

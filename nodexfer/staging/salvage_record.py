@@ -88,6 +88,9 @@ def make(paths: HomePaths, salvage: Salvage) -> str:
     except OSError as error:
         shutil.rmtree(unborn, ignore_errors=True)
         raise named(error, directory) from error
+    except HomeFull as error:
+        shutil.rmtree(unborn, ignore_errors=True)
+        raise _full(directory) from error
     except BaseException:
         shutil.rmtree(unborn, ignore_errors=True)
         raise
@@ -97,10 +100,14 @@ def make(paths: HomePaths, salvage: Salvage) -> str:
 def named(error: OSError, directory: str) -> NodexferError:
     """An error of the shared file system as one of ours."""
     if is_full(error):
-        return HomeFull(f"No space is left in {directory}; nothing was saved.", f"df -h {os.path.dirname(directory)}")
+        return _full(directory)
     return PermissionRefused(
         f"{directory} can not be written: {error.strerror}.", f"ls -ld {os.path.dirname(directory)}"
     )
+
+
+def _full(directory: str) -> HomeFull:
+    return HomeFull(f"No space is left for {directory}; nothing was saved.", f"df -h {os.path.dirname(directory)}")
 
 
 def is_full(error: object) -> bool:
