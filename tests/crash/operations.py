@@ -8,19 +8,24 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Any
 
 import nodexfer.globus.sdk
 from nodexfer import procs, records
 from nodexfer.config import Config, load
-from nodexfer.errors import HoldUnknown
+from nodexfer.errors import HoldUnknown, OutputMissing, PoolMissing
+from nodexfer.gcp import install
 from nodexfer.identity import ProcessId
 from nodexfer.node import claim, hold, registry
 from nodexfer.node.keeper import Keeper
 from nodexfer.paths import private_directory
 from nodexfer.pool import lease as leases
+from nodexfer.pool import manage
+from nodexfer.pool.create import create as make
 from nodexfer.scheduler import Job
-from nodexfer.staging import desk, intents
+from nodexfer.staging import desk, intents, salvage
+from nodexfer.staging import resume as resuming
 from nodexfer.staging.bring import bring as bring_in
 from nodexfer.staging.client import Client
 from nodexfer.staging.send import send as send_out
@@ -180,3 +185,53 @@ def send(points: Points, service: str, base: str, pairs: Mapping[str, str], flag
 def end_job(points: Points, number: str) -> None:
     """The end of a job whose command died: the next keeper here takes its things away."""
     keep(points, number)
+
+
+# -- endpoints -----------------------------------------------------------------------------------------------------
+
+
+def create(points: Points) -> list[str]:
+    """``nodexfer pool create --count 1 --prefix p``."""
+    config = load()
+    with closing(nodexfer.globus.sdk.connect(config, os.environ)) as globus:
+        points.install()
+        return [entry.name for entry in make(config, globus, install.find(config), os.environ, 1, "p")]
+
+
+def remove(points: Points, name: str) -> bool:
+    """``nodexfer pool remove NAME``; False where there is none."""
+    config = load()
+    with closing(nodexfer.globus.sdk.connect(config, os.environ)) as globus:
+        points.install()
+        try:
+            manage.remove(config, globus, name)
+        except PoolMissing:
+            return False
+    return True
+
+
+# -- salvage -------------------------------------------------------------------------------------------------------
+
+
+def save(points: Points, base: str, pairs: Mapping[str, str]) -> list[str]:
+    """What ``nodexfer run`` does with outputs at the end of the walltime; which files were saved."""
+    config = load()
+    sends = intents.sends(dict(pairs), None, config, base=base)
+    points.install()
+    found = salvage.save(_client(config, "", 20.0), sends, deadline=time.time() + 20.0)
+    return [file.source for file in found.files]
+
+
+def resume(points: Points, socket: str) -> list[str]:
+    """``nodexfer resume --partial``; how each salvage ended."""
+    config = load()
+    globus: Any = RemoteGlobus(socket, points)
+    points.install()
+    return [_resume(config, globus, directory) for directory in resuming.find(config, [])]
+
+
+def _resume(config: Config, globus: Any, directory: str) -> str:
+    try:
+        return resuming.resume(config, directory, globus, resuming.Options(time.time() + 20.0, partial=True)).state
+    except OutputMissing:
+        return "nothing"
