@@ -63,10 +63,19 @@ def _moves(argv: Sequence[str]) -> list[tuple[str, str]]:
     words = [word for word in argv[1:] if word not in ("--overwrite", "--merge")]
     if words[0] == "--manifest":
         with open(words[1], encoding="utf-8") as file:
-            return [(pair["source"], pair["destination"]) for pair in map(json.loads, file)]
+            return [_pair(line) for line in file]
     (*sources, destination) = words
     into = destination.endswith("/")
     return [(source, destination + os.path.basename(source) if into else destination) for source in sources]
+
+
+def _pair(line: str) -> tuple[str, str]:
+    """A line of a manifest: JSON, or two columns."""
+    if line.startswith("{"):
+        record = json.loads(line)
+        return record["source"], record["destination"]
+    source, destination = line.rstrip("\n").split("\t")
+    return source, destination
 
 
 def _compare(source: str, destination: str, site: str) -> list[str]:

@@ -12,7 +12,13 @@ from nodexfer.sandbox.demo.stage import Stage
 
 _PROGRAM = '"$NODEXFER_DEMO_PYTHON" -m nodexfer.sandbox.chaos.program "$WITNESS"'
 
-#: An earlier attempt may have sent its results before it was killed: --overwrite.
+#: An earlier attempt may have sent its results before it was killed: --overwrite; and a manifest, since what is there
+#: would be gone into.
+_SEND = f"""\
+printf 'results\\tsite:/results/%s\\n' "$NUMBER" > outputs.tsv || exit {NO_SPACE}
+nodexfer stage-out --overwrite --manifest outputs.tsv
+"""
+
 _RUN = f"""\
 set -e
 nodexfer run --overwrite --in "site:/runs/$NUMBER=own" --in "site:/{SHARED}=reference.bin" \\
@@ -22,11 +28,11 @@ nodexfer run --overwrite --in "site:/runs/$NUMBER=own" --in "site:/{SHARED}=refe
 _STEPS = f"""\
 set -e
 eval "$(nodexfer acquire)"
+cd "$NODEXFER_SCRATCH"
 nodexfer stage-in "site:/runs/$NUMBER" "$NODEXFER_SCRATCH/own"
 nodexfer stage-in "site:/{SHARED}" "$NODEXFER_SCRATCH/"
 {_PROGRAM}
-nodexfer stage-out --overwrite "$NODEXFER_SCRATCH/results" "site:/results/$NUMBER"
-nodexfer release
+{_SEND}nodexfer release
 """
 
 _MANIFEST = f"""\
@@ -36,8 +42,7 @@ cd "$NODEXFER_SCRATCH"
 mkdir own || exit {NO_SPACE}
 nodexfer stage-in --manifest "$MANIFEST"
 {_PROGRAM}
-nodexfer stage-out --overwrite results "site:/results/$NUMBER"
-nodexfer release
+{_SEND}nodexfer release
 """
 
 _SCRIPTS = {"run": _RUN, "steps": _STEPS, "manifest": _MANIFEST}
