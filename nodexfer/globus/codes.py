@@ -42,6 +42,12 @@ ANSWERS: dict[str, Answer] = {
     "GCDisconnected": Answer(
         EndpointFailed, 502, "A Globus Connect Personal is not connected to Globus.", "nodexfer status"
     ),
+    "ConnectFailed": Answer(
+        EndpointFailed,
+        502,
+        "A collection's server can not be reached; for a minute it is tried again.",
+        "nodexfer status",
+    ),
     "AuthenticationFailed": Answer(TokenExpired, 401, "The token is no longer accepted.", SET_CLIENT),
     "ConsentRequired": Answer(
         PermissionRefused,
@@ -85,6 +91,8 @@ def transfer_error(status: int, code: str, message: str, what: str, next: str = 
     said = f"While {what}, Globus Transfer said {code} (HTTP {status}): {_one_line(message)}"
     if "GCDisconnected" in code:
         return EndpointFailed(f"The endpoint is not connected to Globus ({said}).")
+    if "ConnectFailed" in code:  # as CONNECT_FAILED of a task: it is waited for
+        return EndpointFailed(f"A collection's server can not be reached ({said}).", next or "nodexfer status")
     # A gateway's own page has no code of Transfer: the SDK then says "Error", or none.
     is_gateway = status >= 500 and code in ("Error", "None", "")
     if is_gateway or (status in (429, 500, 503, 504) and "External" not in code):

@@ -9,12 +9,11 @@ from typing import TypeAlias
 
 import msgspec
 
+from nodexfer.clock import Deadline
 from nodexfer.config import Config
 from nodexfer.errors import (
     ChangedMeanwhile,
-    EndpointFailed,
     NodexferError,
-    ServiceUnreachable,
     TransferUnproven,
 )
 from nodexfer.globus.protocol import Globus
@@ -24,9 +23,12 @@ from nodexfer.staging.cases import Case, Move
 from nodexfer.staging.intake import Intake
 from nodexfer.staging.request import BatchItem, MovedFile, MovedItem, Progress, Result
 
-_AWAY = (ServiceUnreachable, EndpointFailed)
+_AWAY = remote.AWAY
 #: Seconds between two tries while the service is away.
 PAUSE_SECONDS = 1.0
+#: While the service or the collection is away, what a request left there is tried to be removed for so long (s): where
+#: an error is to be told, and where its command is dead.
+_TIDY_SECONDS, _NOBODY_WAITS_SECONDS = 10.0, 60.0
 #: What a request moved, or why that is not proven.
 Found: TypeAlias = "list[MovedFile] | TransferUnproven"
 
@@ -57,15 +59,21 @@ class Ending:
     def wind_up(self, case: Case, move: Move) -> None:
         """Remove what a request left at both sides, then give its answer. Nothing writes for it any more."""
 
+        deadline = Deadline(_NOBODY_WAITS_SECONDS if case.error is None else _TIDY_SECONDS)
+
         def clean() -> None:
             exchange.clear({os.path.dirname(item.local) for item in case.items})
             if case.publishing:
                 remote.put_back(self._globus, move.key.collection, case.items, merge=case.request.merge)
             elif move.key.direction == "out":
-                remote.remove(self._globus, move.key.collection, [item.temporary for item in case.items])
+                remote.clear(self._globus, move.key.collection, [item.temporary for item in case.items])
 
         def cleaned(answer: NodexferError | None) -> None:
-            if answer is not None and case.error is not None:
+            away = isinstance(answer, _AWAY)
+            if (away or isinstance(answer and answer.__cause__, _AWAY)) and not deadline.passed:
+                self._calls.start(lambda: _after_a_pause(clean), cleaned)
+                return
+            if answer is not None and case.error is not None and not away:
                 case.error = type(case.error)(f"{case.error.message} {answer.message}", answer.next)
             self._intake.close(case, self._failure(case, move))
 

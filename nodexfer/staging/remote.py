@@ -29,6 +29,8 @@ from nodexfer.staging.request import BatchItem
 
 #: Seconds that the deletion of what was replaced gets; after that Globus goes on with it alone.
 _DELETE_SECONDS = 30.0
+#: It may be better in a moment.
+AWAY = (ServiceUnreachable, EndpointFailed)
 
 
 def prove_sizes(globus: Globus, collection: str, items: Sequence[BatchItem]) -> None:
@@ -89,7 +91,7 @@ def publish(globus: Globus, collection: str, items: Sequence[BatchItem], *, over
             if not more:
                 raise
     if overwrite or merge:
-        _remove_ours(globus, collection, items)
+        remove(globus, collection, _ours(items))
 
 
 def _plan(globus: Globus, collection: str, items: Sequence[BatchItem], overwrite: bool, merge: bool) -> list[_Rename]:
@@ -110,9 +112,9 @@ def _aside(item: BatchItem) -> str:
     return f"{item.temporary}-old"
 
 
-def _remove_ours(globus: Globus, collection: str, items: Sequence[BatchItem]) -> None:
-    """What is left under names of this request: what was replaced, by us or an earlier desk; emptied directories."""
-    remove(globus, collection, [name for item in items for name in (item.temporary, _aside(item))])
+def _ours(items: Sequence[BatchItem]) -> list[str]:
+    """What may be left of this request: what was replaced, by us or an earlier desk; emptied directories."""
+    return [name for item in items for name in (item.temporary, _aside(item))]
 
 
 def _steps(
@@ -159,7 +161,7 @@ def _take(globus: Globus, collection: str, steps: Sequence[_Rename]) -> None:
     for step in steps:
         try:
             _rename(globus, collection, step, made)
-        except (ServiceUnreachable, EndpointFailed, SourceMissing):
+        except (*AWAY, SourceMissing):
             raise  # it is tried again
         except NodexferError as error:
             before = f" Published before: {', '.join(done)}." if done else ""
@@ -180,22 +182,27 @@ def put_back(globus: Globus, collection: str, items: Sequence[BatchItem], *, mer
     """A publication is given up: what lies aside and was not replaced gets its name again, and the rest goes.
 
     :raises TransferFailed: the service does not let us; the message says where what was there lies now.
+    :raises ServiceUnreachable, EndpointFailed: the rest could not be removed now.
     """
     try:
-        asides = many(globus, collection, [_aside(item) for item in items])
-        there = many(globus, collection, [item.remote for item in items])
-        for item in items:
-            if asides[_aside(item)] is None:
-                continue
-            if there[item.remote] is None:
-                globus.rename(collection, _aside(item), item.remote)
-            elif merge and item.is_directory:
-                _put_back_below(globus, collection, _aside(item), item.remote)
+        _put_back(globus, collection, items, merge)
     except NodexferError as error:
         names = ", ".join(f"{item.remote} ({_aside(item)})" for item in items if item.existed)
         words = f" What was there before may lie under the name in brackets: {names}." if names else ""
         raise TransferFailed(f"It could not be tidied up either: {error.message}{words}", error.next) from error
-    _remove_ours(globus, collection, items)
+    clear(globus, collection, _ours(items))
+
+
+def _put_back(globus: Globus, collection: str, items: Sequence[BatchItem], merge: bool) -> None:
+    asides = many(globus, collection, [_aside(item) for item in items])
+    there = many(globus, collection, [item.remote for item in items])
+    for item in items:
+        if asides[_aside(item)] is None:
+            continue
+        if there[item.remote] is None:
+            globus.rename(collection, _aside(item), item.remote)
+        elif merge and item.is_directory:
+            _put_back_below(globus, collection, _aside(item), item.remote)
 
 
 def _put_back_below(globus: Globus, collection: str, aside: str, target: str) -> None:
@@ -209,16 +216,27 @@ def _put_back_below(globus: Globus, collection: str, aside: str, target: str) ->
 
 
 def remove(globus: Globus, collection: str, paths: Sequence[str]) -> None:
+    """As :func:`clear`; one that is away is no error either."""
+    try:
+        clear(globus, collection, paths)
+    except AWAY:
+        pass
+
+
+def clear(globus: Globus, collection: str, paths: Sequence[str]) -> None:
     """Delete what is there of ``paths``, and wait for it, 30 s at most: Globus goes on with it in any case.
 
     Nothing depends on it, so that a service which refuses is no error.
+
+    :raises ServiceUnreachable, EndpointFailed: not now.
     """
     try:
         there = [path for path, entry in many(globus, collection, paths).items() if entry is not None]
-        if not there:
-            return
-        task = globus.delete(globus.submission_id(), collection, there, "nodexfer clean-up")
-        _wait(globus, task, Deadline(_DELETE_SECONDS))
+        if there:
+            task = globus.delete(globus.submission_id(), collection, there, "nodexfer clean-up")
+            _wait(globus, task, Deadline(_DELETE_SECONDS))
+    except AWAY:
+        raise
     except NodexferError:
         return
 

@@ -37,6 +37,7 @@ from nodexfer.globus import codes
         (503, "ServiceUnavailable", ServiceUnreachable),
         (504, "ExternalError.DirListingFailed.Timeout", ServiceRefused),
         (502, "EndpointError", ServiceRefused),
+        (502, "ExternalError.DirListingFailed.ConnectFailed", EndpointFailed),
         (502, "Error", ServiceUnreachable),  # a gateway's page, which has no code of Transfer
         (502, "None", ServiceUnreachable),
         (400, "Error", ServiceRefused),

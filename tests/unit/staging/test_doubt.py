@@ -12,6 +12,7 @@ import pytest
 from nodexfer.errors import (
     DeadlinePassed,
     DiskFull,
+    EndpointFailed,
     NodexferError,
     ServiceUnreachable,
     TokenExpired,
@@ -77,6 +78,19 @@ def test_a_batch_says_publishing_only_when_it_is_proven(place: Place, monkeypatc
     with place.desk():
         stage_out(place).result()
     assert said == [False, True]
+
+
+def test_what_is_refused_is_tidied_up_when_the_collection_is_back(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nodexfer.staging.ending.PAUSE_SECONDS", 0.05)
+    (place.node / "a").write_text("a")
+    place.globus.truncate.add("0")
+    place.globus.errors["delete"] = [EndpointFailed("away", ""), ServiceUnreachable("busy", "")]
+    with place.desk(), pytest.raises(TransferUnproven):
+        stage_out(place).result()
+    assert place.globus.errors["delete"] == []
+    assert list(place.site.iterdir()) == []
 
 
 def test_nothing_gets_its_name_while_the_next_desk_could_not_know(
