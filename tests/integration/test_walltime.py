@@ -276,3 +276,4 @@ def test_a_whole_job_asks_its_scheduler_three_times_at_most(
     assert asked[0] == program
     assert len(asked) <= 3
     assert ("the job ends in" in done.err) == bool(prints)
+    assert ("stage-in: nobody says when this job ends; a day is allowed for it" in done.err) == (not prints)
