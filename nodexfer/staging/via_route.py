@@ -6,7 +6,8 @@ import os
 from collections.abc import Sequence
 
 from nodexfer.errors import EndpointError
-from nodexfer.staging import client
+from nodexfer.node import silence
+from nodexfer.staging import client, spool
 from nodexfer.staging.client import Client
 from nodexfer.staging.request import Progress, Request, Result
 
@@ -25,7 +26,7 @@ def results(
         return _via(who, requests, directories)
     try:
         directories.extend(client.ask(who, request) for request in requests)
-        return client.results(who, directories)
+        return client.results(_impatient(who, directories), directories)
     except EndpointError as error:
         if who.route != "auto" or not _is_open(who):
             raise
@@ -35,6 +36,20 @@ def results(
         directories.clear()
         who.on_progress(Progress(state=f"going via the site's own collection: {error.message}"))
     return _via(who, requests, directories)
+
+
+def _impatient(who: Client, directories: Sequence[str]) -> Client:
+    """Does not wait for a leader that can not be ended, unless Globus is at work for the request already."""
+    if who.route != "auto" or not any(found.local_path for found in who.config.collections.values()):
+        return who
+
+    def tell(progress: Progress) -> None:
+        blocked = silence.blocked(who.config.node_paths)
+        if blocked is not None and not any(os.path.exists(f"{path}/{spool.BATCH}") for path in directories):
+            raise blocked
+        who.on_progress(progress)
+
+    return who._replace(on_progress=tell)
 
 
 def _via(who: Client, requests: Sequence[Request], directories: list[str]) -> list[Result]:
