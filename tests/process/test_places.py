@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from nodexfer import procs
 from nodexfer.config import Config
-from nodexfer.identity import boot_id
+from nodexfer.identity import ProcessId, boot_id
 from nodexfer.node import endpoint
 from nodexfer.pool import lease as leases
 from nodexfer.pool.waiting import Queue
 from tests.support import eventually
 from tests.support.holding import Script, keeper, place, script, told
-from tests.support.leading import held, leader, make_pool, quiet, ready, user
-from tests.support.sandbox import Box, Gcp
+from tests.support.leading import held, leader, make_pool, parts, quiet, ready, tops, user
+from tests.support.sandbox import Box, Gcp, running_gcp
 
 __all__ = ["user"]
 
@@ -162,7 +164,104 @@ def test_a_gcp_started_by_hand_is_waited_for_before_an_endpoint_is_taken(
 
 # -- places with a /tmp of their own
 
-root = [
-    pytest.mark.root,
-    pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="needs root and unshare(1)"),
-]
+needs_root = pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="needs root and unshare(1)")
+
+
+@contextmanager
+def node(number: str, tmp: Path, name: str | None = None) -> Iterator[Script]:
+    """A job with a file system of its own at ``tmp``; with ``name`` on a host of that name as well."""
+    tmp.mkdir(exist_ok=True)
+    before = f"mount -t tmpfs none '{tmp}'" + (f" && hostname '{name}'" if name else "")
+    unshare = ["unshare", "--mount", *(["--uts"] if name else []), "sh", "-c", f'{before} && exec "$0"']
+    with script(number, {"NODEXFER_NODE_DIR": f"{tmp}/nodexfer"}, unshare) as made:
+        yield made
+
+
+def inside(one: Script) -> list[ProcessId]:
+    """All processes in the mount namespace of a job."""
+    wanted = os.readlink(f"/proc/{one.process.pid}/ns/mnt")
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if os.readlink(f"/proc/{name}/ns/mnt") == wanted:
+                found.append(ProcessId.of(int(name)))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.root
+@needs_root
+def test_jobs_with_a_private_tmp_take_turns_and_each_gets_its_own(user: Config, box: Box, tmp_path: Path) -> None:
+    """One endpoint, one path, two directories behind it."""
+    make_pool()
+    for number in ("1", "2"):
+        (box.site / number).write_text(f"of job {number}")
+    with node("1", tmp_path / "tmp") as one, node("2", tmp_path / "tmp") as two:
+        for made, number in ((one, "1"), (two, "2"), (one, "1")):
+            made.acquire()
+            made.must(f"stage-in --overwrite site:/{number} {tmp_path}/tmp/in")
+            code, text = made.run(f"cat {tmp_path}/tmp/in && echo from {number} > {tmp_path}/tmp/out")
+            assert (code, text) == (0, f"of job {number}")
+            made.must(f"stage-out --overwrite {tmp_path}/tmp/out site:/out-{number}")
+        assert [(box.site / f"out-{number}").read_text() for number in "12"] == ["from 1\n", "from 2\n"]
+        assert set(box.sandbox.status()["gcp"]["user_live_max"].values()) == {1}
+        for made in (one, two):
+            made.kill()
+    eventually(lambda: not parts(user)["keeper"])
+
+
+@pytest.mark.root
+@needs_root
+def test_a_gcp_of_another_mount_namespace_is_seen_and_waited_for(user: Config, box: Box, tmp_path: Path) -> None:
+    make_pool()
+    with running_gcp(box, tmp_path / "gcp") as foreign, node("1", tmp_path / "tmp") as one:
+        one.acquire()
+        code, text = one.run(f"{_nodexfer()} stage-in --wait-endpoint 0 site:/a {tmp_path}/tmp/ 2>&1")
+        assert code == 35, text
+        assert foreign.process.poll() is None
+        one.must("release")
+    assert held(user) == []
+
+
+@pytest.mark.root
+@needs_root
+def test_an_endpoint_leased_again_elsewhere_moves_no_byte_from_or_to_the_wrong_node(
+    user: Config, box: Box, tmp_path: Path
+) -> None:
+    """Both nodes have the same paths; the first dies with a task on its way in each direction."""
+    make_pool()
+    tmp, big = tmp_path / "tmp", 6_000_000
+    (box.site / "first").write_bytes(b"1" * big)
+    (box.site / "second").write_bytes(b"2" * big)
+    with node("1", tmp, "node-a") as one:
+        one.acquire("--endpoint")
+        code, _ = one.run(f"head -c {big} /dev/zero | tr '\\0' a > {tmp}/out")
+        assert code == 0
+        box.sandbox.fault("slow", bytes_per_second=200_000)
+        one.run(f"{_nodexfer()} stage-in site:/first {tmp}/in >/dev/null 2>&1 &")
+        one.run(f"{_nodexfer()} stage-out {tmp}/out site:/out-first >/dev/null 2>&1 &")
+        eventually(lambda: box.sandbox.status()["tasks"]["ACTIVE"] == 2, 30.0)
+        for process in set(inside(one)) - {one.process}:
+            procs.signal(process, signal.SIGKILL)
+        one.kill()
+    [lease] = [top for top in tops(user) if not top.released]
+    assert lease.host == "node-a"
+    # What a waiter does itself once the node is proven dead, or the service has not seen it for a minute.
+    leases.give_back(lease)
+    with node("2", tmp, "node-b") as two:
+        two.acquire("--endpoint")
+        assert box.sandbox.status()["tasks"]["ACTIVE"] == 0, "no task of the first node may find an endpoint"
+        box.sandbox.clear()
+        code, _ = two.run(f"head -c {big} /dev/zero | tr '\\0' b > {tmp}/out")
+        assert code == 0
+        two.must(f"stage-in site:/second {tmp}/in")
+        two.must(f"stage-out {tmp}/out site:/out-second")
+        code, text = two.run(f"cmp {tmp}/in '{box.site / 'second'}' && grep -rlE '1{{50}}|a{{50}}' {tmp}")
+        assert (code, text) == (1, ""), "something of the first node is on the second"
+        assert [top.number for top in tops(user)] == [lease.number + 1]
+        two.must("release")
+    assert (box.site / "out-second").read_bytes() == b"b" * big
+    assert not (box.site / "out-first").exists()
+    assert b"b" not in b"".join(path.read_bytes() for path in box.site.iterdir() if path.name.startswith("."))
+    assert set(box.sandbox.status()["gcp"]["user_live_max"].values()) == {1}
