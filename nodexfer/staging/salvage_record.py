@@ -185,7 +185,11 @@ def _remove_empty(path: str) -> None:
 @contextmanager
 def claimed(directory: str) -> Iterator[bool]:
     """Whether nobody else saves or resumes it, as far as this file system can tell; held for the block."""
-    descriptor = os.open(f"{directory}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(f"{directory}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:  # full, or not ours to write: then without
+        yield os.path.isdir(directory)
+        return
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

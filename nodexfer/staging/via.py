@@ -27,7 +27,7 @@ from nodexfer.errors import (
 from nodexfer.paths import RootPaths
 from nodexfer.staging import checksum, copying, exchange, ground, salvage_copy, spool, via_area
 from nodexfer.staging.client import Client
-from nodexfer.staging.request import MovedItem, Progress, Request, Result
+from nodexfer.staging.request import Batch, MovedItem, Progress, Request, Result
 from nodexfer.staging.salvage_copy import THREADS, Copied, Crew, Damaged, Stopped, Wanted
 
 #: Seconds that the child gets to end its task in good order.
@@ -75,11 +75,20 @@ def _result(who: Client, request: Request) -> Result:
         if request.direction == "out":
             _copy_out(who, request, f"{directory}/data")
         result = _carry(who, request, directory)
-        if request.direction == "in":
-            result = _copy_in(who, request, result)
+    except BaseException:
+        if _is_over(directory):
+            via_area.remove(directory)
+        raise
+    try:
+        return _copy_in(who, request, result) if request.direction == "in" else result
     finally:
         via_area.remove(directory)
-    return result
+
+
+def _is_over(directory: str) -> bool:
+    """Whether no task is left to be ended: else the next request by this route needs what is written here."""
+    batch = spool.read(directory, via_area.TASK, Batch)
+    return batch is None or not batch.submission_id
 
 
 # The child ------------------------------------------------------------------------------------------------------
@@ -87,6 +96,8 @@ def _result(who: Client, request: Request) -> Result:
 
 def _carry(who: Client, request: Request, directory: str) -> Result:
     environ = {**who.environ, **who.config.environment()}
+    if who.config.file is not None:  # the child works elsewhere
+        environ["NODEXFER_CONFIG"] = os.path.abspath(who.config.file)
     argv = procs.python("-m", "nodexfer.staging.via_child", directory)
     child = procs.spawn(argv, environ=environ, stdin=procs.PIPE, stdout=procs.PIPE, stderr=2, cwd="/")
     try:

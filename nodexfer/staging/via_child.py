@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import threading
 import traceback
@@ -25,6 +26,9 @@ from nodexfer.staging.via_errand import Errand
 
 def main(directory: str) -> int:
     """Carry it; the exit code."""
+    # A signal to the whole job is the command's to obey: who dies of it leaves a task that nobody ends.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     alone = threading.Event()
     threading.Thread(target=_listen, args=(alone,), daemon=True).start()
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from nodexfer import procs
-from nodexfer.errors import CollectionUnknown, DestinationExists, PoolMissing, SourceMissing
+from nodexfer.errors import CollectionUnknown, DestinationExists, Interrupted, PoolMissing, SourceMissing
 from tests.support.holding import NODEXFER
 from tests.support.sandbox import Box
 from tests.support.user import User
@@ -94,6 +94,28 @@ def test_direct_stays_direct_and_what_is_missing_is_said(user: User) -> None:
     assert is_clean(user)
 
 
+def test_a_signal_to_the_whole_job_ends_the_task_in_good_order(user: User) -> None:
+    (user.site / "f").write_bytes(os.urandom(5_000_000))
+    user.box.sandbox.fault("slow", endpoint=user.box.site_id, bytes_per_second=100_000)
+    environ = {**os.environ, **user.environ, "NODEXFER_JOB_ID": "1"}
+    argv = [*NODEXFER, "stage-in", "--route", "via", "site:/f", f"{user.root}/f"]
+    child = procs.spawn(argv, environ=environ, new_group=True)
+    eventually(lambda: user.tasks().get("ACTIVE") == 1, 20.0)
+    os.killpg(child.pid, signal.SIGTERM)
+    assert child.wait(30) == Interrupted.exit_code
+    assert (user.tasks()["ACTIVE"], user.tasks()["FAILED"]) == (0, 1)
+    assert not (user.home / "via").exists()
+
+
+def test_run_takes_the_same_way(user: User) -> None:
+    (user.site / "f").write_bytes(b"data")
+    script = 'cp "$NODEXFER_SCRATCH/f" "$NODEXFER_SCRATCH/g"'
+    done = run(user, "run", "--in", "site:/f", "--out", "g=other:/g", "--", "sh", "-c", script)
+    assert done.code == 0, done
+    assert (user.other / "g").read_bytes() == b"data"
+    assert is_clean(user)
+
+
 def test_what_a_whole_job_that_was_killed_has_left_is_ended_by_the_next(user: User) -> None:
     """Command and child at once, as a cgroup is killed: nobody is there to end the task."""
     (user.site / "f").write_bytes(os.urandom(5_000_000))
@@ -105,6 +127,7 @@ def test_what_a_whole_job_that_was_killed_has_left_is_ended_by_the_next(user: Us
     child.kill_group()
     child.wait(10)
     assert user.tasks().get("ACTIVE") == 1
+    assert (user.home / "via").exists()
     (user.site / "g").write_bytes(b"g")
     user.box.sandbox.clear()
     user.box.sandbox.fault("slow", endpoint=user.box.site_id, bytes_per_second=100_000)
