@@ -144,15 +144,17 @@ def start(options: Options, orders: Orders) -> Tree | None:
         new_group=True,
         death_signal=signal.SIGKILL,
     )
-    return Tree(child.pid)
+    return Tree(child)
 
 
 class Tree:
     """All our descendants. We started one; the others come to us as orphans when their parents end."""
 
-    def __init__(self, first: int) -> None:
+    def __init__(self, first: procs.Process) -> None:
         self.code: int | None = None
-        self._first = first
+        # Kept, never asked: a Popen that goes away waits for its child itself, and takes the exit code with it.
+        self._child = first
+        self._first = first.pid
 
     def watch(self, orders: Orders) -> None:
         """Until GCP ends or an order comes; then end what is left. It sleeps meanwhile."""

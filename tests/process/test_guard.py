@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from nodexfer import procs
 from nodexfer.errors import EndpointFailed, ForeignGcp, GcpMissing, PoolEntryBroken
 from nodexfer.gcp import environment, process
 from nodexfer.gcp.install import Program
@@ -270,3 +271,24 @@ def test_the_end_of_the_guard_wakes_a_select(here: Place) -> None:
     running.kill()
     assert select.select([running], [], [], 10)[0] == [running]
     assert running.stop()
+
+
+ENDED_BEFORE_ANYBODY_LOOKED = """
+import os
+from nodexfer import procs
+from nodexfer.gcp import guard
+
+def start():
+    child = procs.spawn(["sh", "-c", "exit 7"])
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    return guard.Tree(child)
+
+tree = start()
+tree.reap()
+os._exit(tree.code or 0)
+"""
+
+
+def test_the_code_of_a_gcp_that_ends_at_once_is_not_lost() -> None:
+    """Its Popen, were it to go away, would wait for it first."""
+    assert procs.run([sys.executable, "-c", ENDED_BEFORE_ANYBODY_LOOKED], timeout=20).code == 7
