@@ -19,7 +19,7 @@ home      ~/.nodexfer                  0700, on the shared file system
   config.toml  credentials.json  tokens.json
   pool/<pool>/<endpoint>/              record.json  config/  lease.<n>
   turns/<boot id>/                     which places of a host wait for their turn
-  receipts/<yyyy-mm>/
+  receipts/<yyyy-mm>/                  receipts/.new/ has those that are being written
 """
 
 from __future__ import annotations

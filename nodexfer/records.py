@@ -26,14 +26,15 @@ Record = dict[str, Any]
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
-def write(path: str, record: Record, *, mode: int = 0o600, shared: bool = False) -> None:
+def write(path: str, record: Record, *, mode: int = 0o600, shared: bool = False, near: str | None = None) -> None:
     """Write ``record`` to ``path`` by rename.
 
     :param shared: the path lies on the shared file system: a full disk is :class:`HomeFull`, not :class:`DiskFull`,
         and the data are flushed before the rename (another node may read them, this one may die).
+    :param near: the directory of the temporary file, on the same file system, where it is not the record's own.
     :raises DiskFull, HomeFull, NodeDirRemoved: nothing was changed.
     """
-    temporary = f"{os.path.dirname(path)}/{HALF}{os.getpid()}-{time.monotonic_ns()}"
+    temporary = f"{near or os.path.dirname(path)}/{HALF}{os.getpid()}-{time.monotonic_ns()}"
     try:
         _write(temporary, record, os.O_EXCL, mode, flush=shared)
         os.rename(temporary, path)

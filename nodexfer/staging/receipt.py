@@ -23,6 +23,8 @@ from nodexfer.paths import HomePaths
 from nodexfer.staging.request import Result
 
 FORMAT = 1
+#: What is half written for so long (s), nobody is writing any more.
+_LITTER_SECONDS = 3600.0
 
 
 class ReceiptFile(msgspec.Struct, frozen=True):
@@ -104,9 +106,12 @@ def write(paths: HomePaths, receipt: Receipt) -> Receipt:
     path = path_of(paths, receipt.id, receipt.created)
     record = receipt.as_record()
     del record["path"]
+    unborn = f"{paths.receipts}/.new"
     try:
         os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-        records.write(path, record, shared=True)
+        os.makedirs(unborn, 0o700, exist_ok=True)
+        records.write(path, record, shared=True, near=unborn)
+        _sweep(unborn, path)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise HomeFull(f"No space is left for the receipt {path}.", f"df -h {paths.home}") from error
@@ -114,6 +119,20 @@ def write(paths: HomePaths, receipt: Receipt) -> Receipt:
             f"The receipt {path} can not be written: {error.strerror}.", f"ls -ld {paths.home}"
         ) from error
     return msgspec.structs.replace(receipt, path=path)
+
+
+def _sweep(unborn: str, path: str) -> None:
+    """Remove what writers that died left, in a directory of its own: a month's has thousands of receipts.
+
+    :param path: has just been written: its time stamp says what time it is at the file server.
+    """
+    try:
+        now = os.stat(path).st_mtime
+        for name in os.listdir(unborn):
+            if now - os.stat(f"{unborn}/{name}").st_mtime > _LITTER_SECONDS:
+                os.unlink(f"{unborn}/{name}")
+    except OSError:  # somebody else's, written just now, or swept just now: the next one goes on
+        pass
 
 
 def finished(asked: Receipt, results: Sequence[Result], files: Sequence[ReceiptFile]) -> Receipt:

@@ -86,6 +86,7 @@ def see_receipts(scene: Scene, end: End) -> None:
     """Never a half one; "done" for what was told, and at most a word of what the dead one was about."""
     found: dict[str, Any] = {}
     for path in (scene.place.top / "home/receipts").rglob("*"):
+        assert path.parent.name == ".new" or not path.name.startswith(".tmp-")
         if path.is_file() and not path.name.startswith("."):
             receipt = read_receipt(str(path))
             assert receipt is not None
