@@ -12,7 +12,7 @@ ALL_READY = $(READY) .venv-cli/.ready .venv-sdk3/.ready
 # An interpreter that may not keep its bytecode compiles everything at every start: ten times what a command costs.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-fast test-slow test-conformance test-root test-cluster simulate prove lint bench lock clean distclean
+.PHONY: help demo test test-fast test-slow test-conformance test-root test-cluster simulate chaos prove lint bench lock clean distclean
 .DELETE_ON_ERROR:
 
 help:
@@ -24,7 +24,8 @@ help:
 	@echo 'make test-root         what needs root: namespaces'
 	@echo 'make test-cluster      a real Slurm of several nodes on this machine (root; installs it); prints its figures'
 	@echo 'make simulate          1,000 nodes and 10,000 jobs in virtual time, 20 seeds (NODES= JOBS_OF= POOL= SEEDS= or SEED=)'
-	@echo 'make prove             every crash point, and simulations with a pool of 50 and of 10; half an hour'
+	@echo 'make chaos             kill, cut, freeze and refuse for a minute while jobs move data (CHAOS_JOBS= MINUTES= SEED=)'
+	@echo 'make prove             every crash point, simulations with a pool of 50 and of 10, five seeds of chaos; an hour'
 	@echo 'make lint              ruff and mypy'
 	@echo 'make bench             the figures of the README; build/bench.json'
 	@echo 'make lock              write requirements/ anew from what is installed in .venv*'
@@ -66,11 +67,17 @@ SEEDS ?= 20
 simulate: $(READY)
 	$(RUN) tests.simulation --nodes $(NODES) --jobs $(JOBS_OF) --pool $(POOL) $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
+CHAOS_JOBS ?= 12
+MINUTES ?= 1
+chaos: $(READY)
+	.venv/bin/nodexfer sandbox chaos --jobs $(CHAOS_JOBS) --minutes $(MINUTES) --seed $(or $(SEED),1)
+
 # The same tests that `make test` runs, at every point instead of one of several; the numbers are printed.
 prove: $(READY)
 	NODEXFER_EVERY_POINT=1 $(PYTEST) -p no:randomly -o timeout=1200 tests/crash tests/property
 	$(MAKE) simulate POOL=50
 	$(MAKE) simulate POOL=10
+	for seed in 1 2 3 4 5; do $(MAKE) chaos CHAOS_JOBS=30 MINUTES=3 SEED=$$seed || exit 1; done
 
 bench: $(ALL_READY)
 	@mkdir -p build

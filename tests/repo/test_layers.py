@@ -81,7 +81,7 @@ def test_no_two_modules_import_each_other_when_they_are_imported() -> None:
         ("globus_sdk", ("nodexfer.globus.sdk",)),
         ("subprocess", ("nodexfer.procs", "nodexfer.sandbox.standin")),
         ("multiprocessing", ()),
-        ("rich", ("nodexfer.cli", "nodexfer.sandbox.demo")),
+        ("rich", ("nodexfer.cli", "nodexfer.sandbox.chaos", "nodexfer.sandbox.demo")),
         ("flask", ("nodexfer.sandbox",)),
         ("parsl", ("nodexfer.integrations",)),
         ("globus_compute_sdk", ("nodexfer.integrations",)),

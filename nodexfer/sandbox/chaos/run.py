@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
+from contextlib import ExitStack
 from typing import NamedTuple
 
 from nodexfer.sandbox.chaos import ledger, places
@@ -47,7 +48,8 @@ def play(plan: Plan, narrator: Narrator, *, keep: bool = False) -> ChaosReport:
     directory = tempfile.mkdtemp(prefix="nodexfer-chaos-", dir=temporary())
     try:
         with narrator:
-            report = _play(plan, directory, narrator)
+            with ExitStack() as last:
+                report = _play(plan, directory, narrator, last)
     finally:
         if not keep:
             shutil.rmtree(directory, ignore_errors=True)
@@ -55,13 +57,15 @@ def play(plan: Plan, narrator: Narrator, *, keep: bool = False) -> ChaosReport:
     return report._replace(told=told)
 
 
-def _play(plan: Plan, directory: str, narrator: Narrator) -> ChaosReport:
+def _play(plan: Plan, directory: str, narrator: Narrator, last: ExitStack) -> ChaosReport:
     narrator.say(f"seed {plan.seed}: {len(plan.jobs)} jobs, {plan.places} places, {plan.pool} endpoints", "bold")
     book = f"{directory}/ledger"
     with offline(directory, endpoints=plan.pool, prefix="chaos", switches=_SWITCHES) as user:
         scene = _set_up(plan, user, book)
         if scene.disk is None:
             narrator.say("no disk is filled: that needs root")
+        else:
+            last.callback(scene.disk.unmount)
         hand = Hand(user.box, scene.places, scene.jobs, scene.disk)
         user.box.fault("slow", endpoint="site", bytes_per_second=_SLOW)
         storm = Storm(plan, scene.jobs, hand, narrator)
@@ -76,8 +80,6 @@ def _play(plan: Plan, directory: str, narrator: Narrator) -> ChaosReport:
         leases = leftovers.leases(user.pool())
         gcp = user.box.status()["gcp"]
     files = [file for place in scene.places for file in leftovers.files(place.stage.node_dir, place.stage.site)]
-    if scene.disk is not None:
-        scene.disk.unmount()
     told = Report(
         jobs=tuple(row(job, scene.site, f"{user.stage.home}/.nodexfer") for job in scene.jobs),
         endpoints_started=int(gcp["started"]),
