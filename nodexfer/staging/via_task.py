@@ -138,8 +138,8 @@ def _follow(errand: Errand, batch: Batch) -> int:
             if isinstance(decision, Succeeded):
                 return faults
             if isinstance(decision, Hopeless):
-                _end(errand.globus, task)
-                give_up(errand, batch)
+                if _end(errand.globus, task):
+                    give_up(errand, batch)
                 raise decision.error
             _tell(errand, task, decision, total)
         if time.time() >= errand.request.deadline:
@@ -170,16 +170,25 @@ def _tell(errand: Errand, task: Task, going: Going, total: int | None) -> None:
     )
 
 
-def _end(globus: Globus, task: Task) -> None:
-    """See it ended, 20 s at most. What we ask of a service that is away, it does not hear."""
+def _end(globus: Globus, task: Task) -> bool:
+    """Whether it was seen to end, in 20 s at most. Of one that was not, what is on disk stays, to be ended later."""
     end = time.monotonic() + _CANCEL_SECONDS
-    while not (task.over and task.status != "INACTIVE") and time.monotonic() < end:
+    while not _has_ended(task):
+        if time.monotonic() > end:
+            return False
         try:
             globus.cancel(task.id)
             task = globus.tasks([task.id]).get(task.id, task)
         except NodexferError:
             pass
-        time.sleep(0.2)
+        if not _has_ended(task):
+            time.sleep(0.2)
+    return True
+
+
+def _has_ended(task: Task) -> bool:
+    """One that is INACTIVE would go on as soon as somebody mends what it waits for."""
+    return task.over and task.status != "INACTIVE"
 
 
 def call_off(errand: Errand) -> None:
@@ -190,9 +199,8 @@ def call_off(errand: Errand) -> None:
     if batch.task is None:  # it may have been heard all the same: the same id names the same task
         batch = _submit(errand, batch)
     found = errand.globus.tasks([batch.task or ""]).get(batch.task or "")
-    if found is not None:
-        _end(errand.globus, found)
-    give_up(errand, batch)
+    if found is None or _end(errand.globus, found):
+        give_up(errand, batch)
 
 
 def give_up(errand: Errand, batch: Batch) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from nodexfer import identity
 from nodexfer.config import Config, load
-from nodexfer.errors import CollectionUnknown, SourceMissing, TransferUnproven
+from nodexfer.errors import CollectionUnknown, PermissionRefused, ServiceUnreachable, SourceMissing, TransferUnproven
 from nodexfer.staging import client, via_area, via_errand, via_site, via_task
 from nodexfer.staging.request import InItem, Request
 from nodexfer.staging.via_errand import Errand
@@ -142,6 +142,22 @@ def test_a_missing_source_is_said_before_anything_is_submitted(place: Place) -> 
     with pytest.raises(SourceMissing):
         via_task.carry(what)
     assert place.globus.jobs == {}
+
+
+def test_a_task_that_does_not_end_is_not_forgotten(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place.site / "f").write_bytes(b"f")
+    monkeypatch.setattr(via_task, "_CANCEL_SECONDS", 0.1)
+    place.globus.failing["/f"] = "PERMISSION_DENIED"
+    place.globus.errors["cancel"] = [ServiceUnreachable("Away.", "")] * 9
+    what = errand(place, request(place, "/f"))
+    for _ in range(2):
+        with pytest.raises(PermissionRefused):
+            via_task.carry(what)
+        assert len(place.globus.jobs) == 1
+    place.globus.errors.clear()
+    via_task.call_off(what)
+    assert [job.document.fatal_code for job in place.globus.jobs.values()] == ["CANCELED"]
+    assert via_errand.saved(what) is None
 
 
 def test_calling_off_ends_a_task_whose_answer_was_never_heard(place: Place) -> None:
