@@ -106,7 +106,8 @@ def beat(paths: NodePaths) -> None:
 class Notice:
     """The leader's end: it writes and removes the file. Use only with the leader's lock held."""
 
-    def __init__(self, paths: NodePaths, keeper: str, since: float) -> None:
+    def __init__(self, paths: NodePaths, keeper: str, since: float, silence: float = 0.0) -> None:
+        """:param silence: seconds without a beat after which others may think that we are stopped."""
         self._path = paths.endpoint
         self._record: dict[str, Any] = {
             "format": FORMAT,
@@ -114,6 +115,7 @@ class Notice:
             "keeper": keeper,
             "leader": os.getpid(),
             "since": since,
+            "silence": silence,
             "message": "",
         }
 

@@ -50,7 +50,7 @@ class Term:
         self._descriptor = descriptor
         self._linger = linger
         self._before = endpoint.read(self.paths)
-        self._notice = endpoint.Notice(self.paths, job.key, since)
+        self._notice = endpoint.Notice(self.paths, job.key, since, config.silence)
         self._parts = Parts(config, stop, self._beat)
         self._lease: Lease | None = None
         self._prepared: claims.Prepared | None = None

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from nodexfer import procs, records
 from nodexfer.clock import Deadline
@@ -57,7 +57,9 @@ class Watch:
         else:
             self._silent += min(now - self._last, self._longest)
         self._last = now
-        return self._seen if self._silent >= self._seconds else None
+        if self._silent < self._seconds or self._silent < float(_said(self._paths).get("silence", 0.0)):
+            return None  # a leader that was configured otherwise may beat more rarely
+        return self._seen
 
     def forget(self) -> None:
         """We do not wait any more."""
@@ -112,17 +114,17 @@ def _leader(paths: NodePaths, heart: Heart) -> registry.Keeper | None:
 
 def _unknown(paths: NodePaths, heart: Heart) -> str:
     """What is known of a leader that is not known well enough to be ended."""
-    job = _said_by(paths)
+    job = _said(paths).get("keeper", "")
     seen = "a process of another pid namespace" if heart.owner is None else f"process {heart.owner}"
     return f"{seen}{f' of job {job}' if job else ''}"
 
 
-def _said_by(paths: NodePaths) -> str:
+def _said(paths: NodePaths) -> dict[str, Any]:
+    """What the leader said last, {} where that can not be read."""
     try:
-        record = records.read(paths.endpoint, 1)
+        return records.read(paths.endpoint, 1) or {}
     except (NodexferError, OSError):
-        return ""
-    return "" if record is None else str(record.get("keeper", ""))
+        return {}
 
 
 def _state(process: ProcessId) -> str:

@@ -265,3 +265,71 @@ def test_an_endpoint_leased_again_elsewhere_moves_no_byte_from_or_to_the_wrong_n
     assert not (box.site / "out-first").exists()
     assert b"b" not in b"".join(path.read_bytes() for path in box.site.iterdir() if path.name.startswith("."))
     assert set(box.sandbox.status()["gcp"]["user_live_max"].values()) == {1}
+
+
+# -- the shared file system stalls
+
+
+@contextmanager
+def stalled(directory: str) -> Iterator[None]:
+    """Every write to the file system at ``directory`` waits until the end."""
+    procs.run(["fsfreeze", "--freeze", directory], timeout=20)
+    try:
+        yield
+    finally:
+        procs.run(["fsfreeze", "--unfreeze", directory], timeout=20)
+
+
+@contextmanager
+def file_system(directory: Path, tmp_path: Path) -> Iterator[str]:
+    """One of its own, at ``directory``."""
+    image = tmp_path / "image"
+    with open(image, "wb") as file:
+        file.truncate(64 * 1024 * 1024)
+    for argv in (["mkfs.ext4", "-q", str(image)], ["mount", "-o", "loop", str(image), str(directory)]):
+        done = procs.run(argv, timeout=30)
+        if done.code != 0:
+            pytest.skip(f"needs a loop device: {done.err}")
+    try:
+        yield str(directory)
+    finally:
+        eventually(lambda: procs.run(["umount", str(directory)], timeout=20).code == 0, 20.0, every=0.2)
+
+
+@pytest.mark.root
+@needs_root
+@pytest.mark.skipif(not shutil.which("fsfreeze") or not shutil.which("mkfs.ext4"), reason="needs fsfreeze(8)")
+def test_gcp_is_stopped_in_time_when_the_shared_file_system_stalls_and_comes_back_with_it(
+    user: Config, box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The leader can not renew, so another node may come to think that it is dead: no GCP may be up by then."""
+    lease = 9.0
+    monkeypatch.setenv("NODEXFER_LEASE", str(lease))
+    make_pool()
+    pool = Path(user.home_paths.pools)
+    shutil.copytree(pool, tmp_path / "pool")
+    with file_system(pool, tmp_path) as mounted:
+        shutil.copytree(tmp_path / "pool", mounted, dirs_exist_ok=True)
+        with script("1") as one:
+            one.acquire("--endpoint")
+            first = ready(user)
+            gcp = parts(user)["gcp"]
+            with stalled(mounted):
+                eventually(lambda: not any(process.alive for process in gcp), lease * 2 / 3 + 5.0)
+                assert keeper(user, "1").alive
+            second = eventually(lambda: _ready_after(user, first.ready_at), 30.0)
+            assert (second.endpoint_id, second.lease) == (first.endpoint_id, first.lease)
+            assert set(box.sandbox.status()["gcp"]["user_live_max"].values()) == {1}
+            one.must("release")
+        shutil.copytree(mounted, tmp_path / "after", dirs_exist_ok=True)
+    shutil.rmtree(pool)
+    shutil.copytree(tmp_path / "after", pool)
+    assert quiet(user)
+
+
+def _ready_after(config: Config, before: float | None) -> endpoint.Endpoint:
+    found = ready(config)
+    assert found.ready_at is not None
+    assert before is not None
+    assert found.ready_at > before
+    return found

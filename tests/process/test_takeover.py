@@ -174,7 +174,7 @@ def test_what_a_killed_leader_had_is_taken_up_by_the_next_job_of_the_place(user:
     assert quiet(user)
 
 
-def test_a_leader_that_is_suspended_is_not_taken_over_and_is_named(user: Config, one: Script) -> None:
+def test_a_leader_that_is_suspended_is_named_while_nobody_waits_for_it(user: Config, one: Script) -> None:
     ready(user, one.job.key)
     frozen = keeper(user, "1")
     procs.signal(frozen, signal.SIGSTOP)
@@ -241,3 +241,11 @@ def test_status_knows_the_new_leader(user: Config, one: Script, two: Script) -> 
     assert max(map(len, done.out.splitlines())) <= 80
     one.must("release")
     two.must("release")
+
+
+def test_a_leader_alone_ends_with_its_script_and_gcp_with_it(user: Config, one: Script) -> None:
+    """Where the scheduler lets strays live: nobody tells the keeper but the end of the script."""
+    ready(user, one.job.key)
+    one.end()
+    eventually(lambda: quiet(user), 10.0)
+    assert is_cleared(user)

@@ -113,6 +113,12 @@ def test_a_new_leader_is_not_blamed_for_the_one_before(paths: NodePaths, leader:
     os.close(descriptor)
 
 
+def test_a_leader_that_beats_more_rarely_is_given_its_own_time(paths: NodePaths, leader: procs.Process) -> None:
+    Path(paths.endpoint).write_text('{"format": 1, "state": "ready", "silence": 60.0}')
+    seen = watch(paths)
+    assert [seen.look(float(now)) is None for now in range(0, 70, 5)] == [True] * 12 + [False] * 2
+
+
 def test_where_nobody_leads_nobody_is_silent(paths: NodePaths) -> None:
     seen = watch(paths)
     assert [seen.look(float(now)) for now in range(0, 100, 5)] == [None] * 20
@@ -181,3 +187,14 @@ def test_what_is_being_moved_is_not_refused_to_the_impatient(config: Config) -> 
     work.refuse_impatient(paths, "a", EndpointFailed("It is blocked."), begun=False)
     assert Path(paths.request("a", "waits"), "result.json").exists()
     assert not Path(paths.request("a", "moves"), "result.json").exists()
+
+
+def test_a_command_that_waits_shows_who_blocks_it_as_long_as_that_is_so() -> None:
+    from nodexfer.staging.client import _News
+    from nodexfer.staging.request import Progress
+
+    told: list[Progress] = []
+    news = _News(told.append)
+    news.blocked = EndpointFailed("It is blocked by job 7.")
+    news.look([])
+    assert told[-1].state == "waiting: It is blocked by job 7."
