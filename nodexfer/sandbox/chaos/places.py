@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from nodexfer.paths import NodePaths
@@ -35,8 +35,8 @@ class Place(NamedTuple):
         return NodePaths(self.stage.node_dir)
 
 
-def make(user: Offline, count: int, ledger: str) -> list[Place]:
-    """Make ``count`` places, and the command that their jobs have in their PATH."""
+def make(user: Offline, nodes: Sequence[int], ledger: str) -> list[Place]:
+    """Make a place for each of ``nodes`` (some may be one), and the command that their jobs have in their PATH."""
     directory = user.stage.directory
     watched = f"{directory}/watched"
     os.mkdir(watched, 0o700)
@@ -53,14 +53,14 @@ def make(user: Offline, count: int, ledger: str) -> list[Place]:
         "CHAOS_LEDGER": ledger,
         "CHAOS_SITE": user.stage.site,
     }
-    return [_make(user, number, shared) for number in range(count)]
+    return [_make(user, number, node, shared) for number, node in enumerate(nodes)]
 
 
-def _make(user: Offline, number: int, shared: Mapping[str, str]) -> Place:
+def _make(user: Offline, number: int, node: int, shared: Mapping[str, str]) -> Place:
     top = f"{user.stage.directory}/place-{number}"
     stage = user.stage._replace(node_dir=f"{top}/local/nodexfer")
     os.makedirs(os.path.dirname(stage.node_dir), mode=0o700)
-    address = f"{user.environment['NODEXFER_GCP_ADDRESS']}/{number}"
+    address = f"{user.environment['NODEXFER_GCP_ADDRESS']}/{node}"
     own = {
         "TMPDIR": os.path.dirname(stage.node_dir),
         "NODEXFER_NODE_DIR": stage.node_dir,
@@ -72,7 +72,7 @@ def _make(user: Offline, number: int, shared: Mapping[str, str]) -> Place:
 
 
 def _install(program: str, directory: str, address: str) -> str:
-    """A copy of the stand-in whose one-per-user address is of this place alone; the path of its program."""
+    """A copy of the stand-in whose one-per-user address is of this node alone; the path of its program."""
     shutil.copytree(os.path.dirname(program), directory)
     settings = f"{directory}/etc/sandbox.json"
     with open(settings, encoding="utf-8") as file:

@@ -18,6 +18,9 @@ WAVE = 6
 #: Seconds before the first: everything has a moment to begin.
 CALM = 1.5
 
+#: How often the last two places are of one node.
+_SHARED = 0.4
+
 #: What is done to a process that is found when the time has come -> its share. "job" is a whole process group.
 KILLS = {"job": 6, "keeper": 4, "desk": 3, "guard": 3, "gc-ctrl": 2, "launcher": 2, "relaytool": 3, "gridftp": 2}
 FREEZES = {"keeper": 3, "desk": 2, "guard": 1, "gc": 2, "job": 2}
@@ -54,12 +57,16 @@ class Blow(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """``seconds``: how long blows fall. ``pool``: the number of endpoints, for ``places`` places."""
+    """``seconds``: how long blows fall. ``pool``: the number of endpoints, for ``places`` places.
+
+    ``nodes``: of each place its node; two places of one node have one GCP between them, as with a private /tmp.
+    """
 
     seed: int
     seconds: float
     places: int
     pool: int
+    nodes: tuple[int, ...]
     jobs: tuple[JobPlan, ...]
     blows: tuple[Blow, ...]
 
@@ -80,7 +87,10 @@ def draw(seed: int, jobs: int, seconds: float) -> Plan:
     waves = -(-jobs // WAVE)
     begins = [0.8 * seconds * (number // WAVE) / waves for number in range(jobs)]
     drawn = tuple(_job(number, places, at, noise) for number, at in enumerate(begins, 1))
-    return Plan(seed, seconds, places, pool, drawn, _blows(seed, seconds, places))
+    nodes = tuple(range(places))
+    if places > 2 and random.Random(f"nodes {seed}").random() < _SHARED:  # noqa: S311 to be drawn again
+        nodes = (*nodes[:-1], nodes[-2])
+    return Plan(seed, seconds, places, pool, nodes, drawn, _blows(seed, seconds, places))
 
 
 def _job(number: int, places: int, at: float, noise: random.Random) -> JobPlan:

@@ -47,9 +47,8 @@ def play(plan: Plan, narrator: Narrator, *, keep: bool = False) -> ChaosReport:
     began = time.monotonic()
     directory = tempfile.mkdtemp(prefix="nodexfer-chaos-", dir=temporary())
     try:
-        with narrator:
-            with ExitStack() as last:
-                report = _play(plan, directory, narrator, last)
+        with narrator, ExitStack() as last:
+            report = _play(plan, directory, narrator, last)
     finally:
         if not keep:
             shutil.rmtree(directory, ignore_errors=True)
@@ -107,7 +106,7 @@ def _play(plan: Plan, directory: str, narrator: Narrator, last: ExitStack) -> Ch
 
 def _set_up(plan: Plan, user: Offline, book: str) -> _Set:
     site = make(user.stage.site, seed=plan.seed, jobs={job.number: job.files for job in plan.jobs}, shared=2 * MIB)
-    made = places.make(user, plan.places, book)
+    made = places.make(user, plan.nodes, book)
     disk = Disk.mount(made[0].disk)
     jobs = [ChaosJob(job, made[job.place].stage, site, made[job.place].environment) for job in plan.jobs]
     for place in made:
