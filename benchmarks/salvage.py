@@ -2,7 +2,8 @@
 
 From tmpfs to tmpfs, where there is room: a node's /tmp and a shared file system differ from machine to machine, and
 what we add to the copying shows best where copying is quickest. It is 1.8 times the work of ``cp``, done by several
-cores: on a machine whose cores are all busy with something else, the bar is missed.
+cores: on a machine whose cores are all busy with something else, the bar is missed. The quickest round of each counts: what
+else runs only adds.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import tempfile
 import time
 
 from benchmarks.figures import Figure
-from benchmarks.measure import command, interleaved, medians
+from benchmarks.measure import command, interleaved
 from nodexfer.config import Config, load
 from nodexfer.scheduler import Job
 from nodexfer.staging import salvage
@@ -38,8 +39,10 @@ def figures() -> list[Figure]:
             shutil.rmtree(f"{directory}/copy")
             return taken
 
-        times = medians(interleaved(ROUNDS, {"cp": cp, "salvage": lambda: _salvage(source, directory)}))
-        note = f"{TOTAL / times['salvage'] / 1e6:.0f} against {TOTAL / times['cp'] / 1e6:.0f} MB/s, {os.cpu_count()} cores"
+        found = interleaved(ROUNDS, {"cp": cp, "salvage": lambda: _salvage(source, directory)})
+        times = {name: min(values) for name, values in found.items()}
+        rates = {name: f"{TOTAL / seconds / 1e6:.0f}" for name, seconds in times.items()}
+        note = f"{rates['salvage']} against {rates['cp']} MB/s, {os.cpu_count()} cores"
         return [Figure("salvage of 2 GB in 2,000 files / cp -r", times["salvage"] / times["cp"], "x", 1.1, note=note)]
     finally:
         shutil.rmtree(directory, ignore_errors=True)
