@@ -20,7 +20,7 @@ nodexfer run --in "site:/in/$SLURM_ARRAY_TASK_ID=own" --out "turned=site:/out/$S
 """
 
 
-@pytest.mark.parametrize("lab", ["cgroup", "linuxproc"], indirect=True, scope="session")
+@pytest.mark.parametrize("lab", ["cgroup"], indirect=True, scope="session")
 def test_an_array_of_eight_on_one_node_shares_one_endpoint(lab: Cluster, user: Callable[..., User]) -> None:
     me = user(2)
     wanted = write_inputs(lab, 8)

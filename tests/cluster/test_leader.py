@@ -24,6 +24,8 @@ pytestmark = [pytest.mark.cluster, pytest.mark.root, pytest.mark.timeout(170)]
 BAR_SECONDS = 5.0
 #: What a job's processes may outlive it where Slurm lets them.
 STRAY_SECONDS = 10.0
+#: How long the others wait for a sign of life of the leader, for this test.
+_SILENCE = 10
 #: Slurm looks at limits every 30 s.
 LIMIT_SECONDS = 45.0
 
@@ -47,7 +49,8 @@ class Scene(NamedTuple):
     flow: Flow
 
 
-def set_scene(lab: Cluster, user: Callable[..., User], leader: str = _LEADER) -> Scene:
+def set_scene(lab: Cluster, user: Callable[..., User], leader: str = _LEADER, **more: str) -> Scene:
+    """:param more: in the environment of the two."""
     me = user(1)
     (lab.site / "big").mkdir(exist_ok=True)
     lab.box.fault("slow", endpoint="all", bytes_per_second=_RATE)
@@ -56,7 +59,7 @@ def set_scene(lab: Cluster, user: Callable[..., User], leader: str = _LEADER) ->
     others = []
     for number in ("1", "2"):
         (lab.site / "big" / number).write_bytes(os.urandom(_SIZE))
-        others.append(me.submit(_OTHER, "-w", "n1", N=number, SITE=str(lab.site)))
+        others.append(me.submit(_OTHER, "-w", "n1", N=number, SITE=str(lab.site), **more))
     assert leader_now(lab) == lead.key()
     flow = Flow(lab, "n1", others)
     flow.start()
@@ -170,11 +173,11 @@ def test_the_leaders_job_is_frozen_and_the_others_are_told_who_blocks_them(
     lab: Cluster, user: Callable[..., User]
 ) -> None:
     """The whole job is frozen, and SIGKILL waits until it is woken: nobody can take over, and nobody is lost."""
-    scene = set_scene(lab, user)
+    scene = set_scene(lab, user, NODEXFER_SILENCE=str(_SILENCE))
     at = time.time()
     lab.slurm("scontrol", "suspend", scene.leader.number, user="root")
     eventually(lambda: "is blocked" in status(lab), 60.0, every=0.5)
-    print(f"\n{lab.kind}: suspended: who blocks is told after {time.time() - at:.0f} s")
+    print(f"\n{lab.kind}: suspended: who blocks is told after {time.time() - at:.0f} s (silence {_SILENCE} s)")
     assert scene.leader.key() in status(lab)
     assert all(job.state == "RUNNING" for job in scene.others)
     lab.slurm("scontrol", "resume", scene.leader.number, user="root")

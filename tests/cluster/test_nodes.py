@@ -126,7 +126,7 @@ def moving(lab: Cluster, key: str) -> bool:
     return any(move.task for move in moves(lab.node_dir("n1"), key))
 
 
-@pytest.mark.parametrize("lab", ["cgroup", "linuxproc"], indirect=True, scope="session")
+@pytest.mark.parametrize("lab", ["cgroup"], indirect=True, scope="session")
 def test_a_job_that_is_suspended_and_woken_finishes(lab: Cluster, user: Callable[..., User]) -> None:
     """It leads, and moves: GCP is stopped with it."""
     me = user(1)
@@ -147,7 +147,7 @@ def test_a_job_that_is_suspended_and_woken_finishes(lab: Cluster, user: Callable
 
 
 def stopped(lab: Cluster) -> bool:
-    """Whether the job's command is stopped (T) or frozen (D); Slurm may let the keeper run, whose parent is gone."""
+    """Whether the job's command is frozen (D, or T where Slurm stops it by a signal)."""
     states = []
     for pid, words in lab.nodes["n1"].processes().items():
         if "stage-in" in words:
