@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 
@@ -15,7 +16,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="The product's decisions on a virtual clock, with faults by a seed.")
     parser.add_argument("--seed", type=int, default=None, help="this one alone: a failure is shown again")
     parser.add_argument("--seeds", type=int, default=20, help="so many, from 1 on")
-    for name, value in Scenario()._asdict().items():
+    for name in ("nodes", "jobs", "pool", "faults"):
+        value = getattr(Scenario(), name)
         parser.add_argument(f"--{name}", type=type(value), default=value)
     given = parser.parse_args()
     scenario = Scenario(given.nodes, given.jobs, given.pool, given.faults)
@@ -41,4 +43,7 @@ def show(seed: int, scenario: Scenario) -> bool:
 
 
 if __name__ == "__main__":
+    # A place chooses among endpoints by hash(): the same seed is to be the same run in every process.
+    if os.environ.get("PYTHONHASHSEED") != "0":
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"})
     sys.exit(main())

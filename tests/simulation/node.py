@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nodexfer.clock import Deadline
 from nodexfer.identity import ProcessId
-from nodexfer.node import registry
+from nodexfer.node import registry, renewal
 from nodexfer.node.work import Waiting
 from nodexfer.pool import choose
 from nodexfer.pool import lease as leases
 from nodexfer.pool.ask import Ask, Inquiry
 from nodexfer.pool.lease import Lease, Me
+from nodexfer.pool.waiting import Demand
 from nodexfer.staging import batches, fence
 from tests.simulation.pool import Line
 from tests.simulation.service import VirtualTask
@@ -297,6 +298,8 @@ class Term:
         number = job.key.rpartition("-")[2].partition(".")[0]
         self.me = Me("slurm", node.cluster, node.host, boot, node.place, "", number, 0)
         self.line = Line(self.world.stamps, self.clock, self.me)
+        self.demand = Demand(["pool"], node.place)
+        self.asked = float("-inf")
         ask = Ask(self.world.service.connected, self.world.run_over)
         # What the chooser wants of a configuration is in the world.
         self.chooser = choose._Chooser(self.world.config, self.me, Inquiry(self.me, ask))
@@ -471,10 +474,17 @@ class Term:
         if self.node.waiting():
             self.last_work = self.clock.now
         idle = self.clock.now - self.last_work
-        if idle >= LINGER or (idle >= TURN and self.line.ahead() > 0):
+        if idle >= LINGER or (idle > 0 and self.is_wanted_elsewhere()):
             self.finish()
         else:
             self.after(TURN, self.turn)
+
+    def is_wanted_elsewhere(self) -> bool:
+        """As the thread that renews asks (:mod:`nodexfer.node.renewal`)."""
+        if self.clock.now - self.asked < renewal.LOOK_SECONDS:
+            return False
+        self.asked = self.clock.now
+        return self.demand.look()
 
     def step_down(self) -> None:
         """The leader's job ends: the lease stays where others have work."""

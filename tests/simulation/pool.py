@@ -94,6 +94,3 @@ class Line(Queue):
     def leave(self) -> None:
         self._all.pop(self._name, None)
         self._name = ""
-
-    def _stamps(self) -> dict[str, float]:
-        return dict(self._all)

@@ -111,7 +111,7 @@ class Service:
         """Who runs now: the first three whose endpoint is reached. One that backs off has no slot."""
         able = [task for task in self._unfinished.values() if self.reaches(task.endpoint)]
         able.sort(key=lambda task: (task.running is None, task.number))
-        chosen = set(able[:ACTIVE_LIMIT])
+        chosen = able[:ACTIVE_LIMIT]
         for task in self._unfinished.values():
             if task.running and task not in chosen:
                 task.left -= self._clock.now - task.running.since

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 from unittest import mock
 
-from nodexfer.pool import ask, choose
+from nodexfer.pool import ask, choose, waiting
 from nodexfer.pool import lease as leases
 from nodexfer.pool.lease import Lease
 from nodexfer.staging import fence
@@ -30,8 +30,9 @@ class Scenario(NamedTuple):
     nodes: int = 1000
     jobs: int = 10_000
     pool: int = 50
-    #: Faults for each node.
+    #: Faults for each node, and which.
     faults: float = 0.3
+    kinds: tuple[str, ...] = ("kill", "kill", "die", "freeze", "stall", "cut", "cut off")
 
 
 class Summary(NamedTuple):
@@ -147,6 +148,7 @@ class World:
             stack.enter_context(mock.patch.object(choose, "leases", self.leases))
             stack.enter_context(mock.patch.object(choose, "read_pool", return_value=self.leases.entries))
             stack.enter_context(mock.patch.object(choose, "Neighbour", Nobody))
+            stack.enter_context(mock.patch.object(waiting, "_stamps", side_effect=lambda _: dict(self.stamps)))
             yield
 
     def _plan_jobs(self) -> None:
@@ -173,7 +175,7 @@ class World:
         leaders = [node for node in self.nodes if node.term is not None and node.term.lease is not None]
         node = chance.choice(leaders) if leaders and chance.random() < 0.8 else chance.choice(self.nodes)
         seconds = chance.choice((5.0, 40.0, 150.0, 250.0, 400.0, 900.0)) * chance.uniform(0.5, 1.5)
-        kind = chance.choice(("kill", "kill", "die", "freeze", "stall", "cut", "cut off"))
+        kind = chance.choice(self.scenario.kinds)
         if node.is_dead or node.is_frozen:
             return
         if kind == "kill":
