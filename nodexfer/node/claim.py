@@ -79,6 +79,7 @@ class Turn:
         self._me = who(config, job)
         self._directory = config.home_paths.turns(self._me.boot)
         self._queue = waiting.Queue(self._directory, self._me)
+        self._joined = False
 
     def __enter__(self) -> Turn:
         return self
@@ -97,6 +98,9 @@ class Turn:
         """Wait in line, or show that we still do. A home without room only costs the place in it."""
         if os.path.isdir(self._config.home):
             self._queue.join()
+            if not self._joined:
+                self._joined = True
+                waiting.forget_old(os.path.dirname(self._directory), self._directory)
 
     def foreign(self) -> ForeignGcp:
         """Whose GCP is waited for: another place's of ours, by its lease, or one that somebody started by hand."""

@@ -20,6 +20,8 @@ from nodexfer.pool.lease import Me
 
 #: A waiter that was not seen for so long is passed over; one not seen for ten times as long is removed.
 SILENT_SECONDS = 10.0
+#: The marks of a host that was booted since are nobody's; nobody there looks at them any more.
+OLD_SECONDS = 86400.0
 
 
 class Waiter(NamedTuple):
@@ -132,12 +134,30 @@ def waiters(above: str) -> list[Waiter]:
     return found
 
 
-def _stamps(directory: str) -> dict[str, float]:
+def forget_old(turns: str, own: str) -> None:
+    """Remove what those who died left in the turns of other boots. ``own``: the turns of this one, with our mark."""
+    now = max(_stamps(f"{own}/{QUEUE}").values(), default=0.0)
+    for name in _names(turns):
+        directory = f"{turns}/{name}/{QUEUE}"
+        for mark, stamp in _stamps(directory).items():
+            if now - stamp > OLD_SECONDS:
+                _unlink(f"{directory}/{mark}")
+        for empty in (directory, f"{turns}/{name}"):
+            try:
+                os.rmdir(empty)
+            except OSError:
+                break
+
+
+def _names(directory: str) -> list[str]:
     try:
-        names = os.listdir(directory)
+        return os.listdir(directory)
     except OSError:
-        return {}
-    stamps = {name: _stamp(f"{directory}/{name}") for name in names}
+        return []
+
+
+def _stamps(directory: str) -> dict[str, float]:
+    stamps = {name: _stamp(f"{directory}/{name}") for name in _names(directory)}
     return {name: stamp for name, stamp in stamps.items() if stamp is not None}
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nodexfer.pool.waiting import SILENT_SECONDS, Demand, Queue, waiters
+from nodexfer.pool.waiting import SILENT_SECONDS, Demand, Queue, forget_old, waiters
 from tests.unit.pool.support import ME
 
 
@@ -99,3 +99,14 @@ def test_waiters_are_told_by_host_and_job_the_oldest_first(tmp_path: Path) -> No
         (tmp_path / "waiting/000-broken").unlink()
     assert [(waiter.host, waiter.job, waiter.place) for waiter in found] == [("node1", "17", "b"), ("node1", "17", "a")]
     assert abs(found[0].since - time.time()) < 60
+
+
+def test_marks_of_a_boot_that_is_over_are_removed_by_who_waits_after_a_day(tmp_path: Path) -> None:
+    places = [queue(tmp_path / name, name) for name in ("old", "other", "now")]
+    for one in places:
+        one.join()
+    age(tmp_path / "old", "old", 2 * 86400)
+    forget_old(str(tmp_path), str(tmp_path / "now"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["now", "other"]
+    for one in places:
+        one.__exit__()
