@@ -57,7 +57,7 @@ class Inquiry:
         self._ask = ask
         #: lease path -> (how often asked, how long it must have stood unchanged before it is asked again)
         self._runs: dict[str, tuple[int, float]] = {}
-        #: lease path -> (when last asked, since when the service has said "not connected")
+        #: lease path -> (when it was answered last, since when the answer has been "not connected")
         self._silent: dict[str, tuple[float, float]] = {}
 
     def run_over(self, lease: Lease, unchanged: float) -> bool | None:
@@ -71,13 +71,14 @@ class Inquiry:
 
     def disconnected(self, lease: Lease) -> bool:
         """Whether the service has now said "not connected" for long enough, asked every sixth of that time."""
-        now, quiet = time.monotonic(), self._ask.quiet
-        asked, since = self._silent.get(lease.path, (float("-inf"), now))
-        if now - asked < quiet / 6:
+        began, quiet = time.monotonic(), self._ask.quiet
+        answered, since = self._silent.get(lease.path, (float("-inf"), 0.0))
+        if began - answered < quiet / 6:
             return False
-        if now - asked > quiet / 2:  # not asked for a while, so it may have been anything
+        silent = self._ask.connected(lease.endpoint_id) is False
+        now = time.monotonic()
+        # Not asked for a while, it may have been anything. How long an answer took does not count as that.
+        if not silent or began - answered > quiet / 2:
             since = now
-        if self._ask.connected(lease.endpoint_id) is not False:
-            since = time.monotonic()  # from now on at the earliest
         self._silent[lease.path] = now, since
-        return now - since >= quiet
+        return began - since >= quiet

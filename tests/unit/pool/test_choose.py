@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from nodexfer.pool.waiting import Queue
 from tests.unit.pool.support import ID, ME, add_entry, config
 
 OTHER = ME._replace(host="node2", boot="boot-2", place="place-2", job="18")
+SILENT = Lease(4, ID, "node-1", "/pool/node-1", *OTHER, 300.0, 0.0, False)
 NOBODY = Ask(lambda endpoint: None, lambda lease: None)
 
 
@@ -229,8 +231,36 @@ def counting(answers: list[Lease]) -> Callable[[Lease], None]:
 def test_the_scheduler_is_asked_three_times_at_most_and_never_about_another_cluster() -> None:
     asked: list[Lease] = []
     inquiry = Inquiry(ME, Ask(lambda endpoint: None, counting(asked)))
-    lease = Lease(4, ID, "node-1", "/pool/node-1", *OTHER, 300.0, 0.0, False)
+    lease = SILENT
     for second in range(0, 100_000, 10):
         inquiry.run_over(lease, float(second))
         inquiry.run_over(lease._replace(cluster="beta", number=5), float(second))
     assert asked == [lease] * 3
+
+
+@pytest.mark.parametrize("takes", [0.0, 40.0, 90.0])
+def test_a_silent_owner_is_believed_gone_after_a_minute_however_long_the_service_takes_to_answer(
+    takes: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, answers = [1000.0], [True, False]
+
+    def connected(endpoint: str) -> bool:
+        clock[0] += takes
+        return answers.pop(0) if answers else False
+
+    monkeypatch.setattr("nodexfer.pool.ask.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    inquiry = Inquiry(ME, Ask(connected, lambda lease: None))
+    while not inquiry.disconnected(SILENT):
+        assert clock[0] < 1600
+        clock[0] += 11
+    assert not answers
+    assert clock[0] >= 1000 + takes + 60, "the first answer was that it is connected"
+
+
+def test_what_was_not_asked_for_half_a_minute_starts_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr("nodexfer.pool.ask.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    inquiry = Inquiry(ME, Ask(lambda endpoint: False, lambda lease: None))
+    for _ in range(20):
+        assert not inquiry.disconnected(SILENT)
+        clock[0] += 31
