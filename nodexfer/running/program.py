@@ -177,7 +177,11 @@ def _stop(child: procs.Process, grace: float) -> int | None:
             return code
         time.sleep(min(_LOOK_SECONDS, max(deadline.left, 0.001)))
     procs.kill_tree(list(family))
-    return child.wait(_KILLED_SECONDS) if code is None else code
+    killed = Deadline(_KILLED_SECONDS)
+    code = child.wait(_KILLED_SECONDS) if code is None else code
+    while not killed.passed and any(process.alive for process in family):
+        time.sleep(_LOOK_SECONDS)  # a busy machine takes its time to end what it was told to kill
+    return code
 
 
 def _grown(family: set[ProcessId]) -> set[ProcessId]:
