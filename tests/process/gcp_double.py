@@ -92,7 +92,7 @@ def place(directory: Path) -> Place:
     return Place(config, str(working), f"{node_dir}/gcp.log", f"{node_dir}/guard.lock", prefix)
 
 
-def eventually(true: Callable[[], object], seconds: float = 10.0) -> None:
+def eventually(true: Callable[[], object], seconds: float = 30.0) -> None:
     """Fail unless ``true()`` becomes so within ``seconds``."""
     end = time.monotonic() + seconds
     while not true():

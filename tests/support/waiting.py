@@ -9,11 +9,12 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def eventually(check: Callable[[], T], deadline: float = 10.0, *, every: float = 0.01) -> T:
+def eventually(check: Callable[[], T], deadline: float = 30.0, *, every: float = 0.01) -> T:
     """Call ``check`` until it returns something true and return that.
 
     An AssertionError or OSError of ``check`` counts as "not yet"; after ``deadline`` seconds the last one is raised as
-    it is, so that the report shows what was still missing.
+    it is, so that the report shows what was still missing. Nothing is promised by that time: on a loaded machine the
+    start of one Python can take ten seconds. Where a time is promised, it is given.
     """
     end = time.monotonic() + deadline
     while True:

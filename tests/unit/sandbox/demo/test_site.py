@@ -29,7 +29,8 @@ def test_sizes_go_from_nothing_to_64_mib_and_names_bite() -> None:
 
 
 def test_every_job_takes_the_shared_input_and_its_own(tmp_path: pathlib.Path) -> None:
-    made = site.Site(str(tmp_path), {})
+    own = {f"runs/{number}/{name}": size for number, files in OWN.items() for name, size in files.items()}
+    made = site.Site(str(tmp_path), {SHARED: 1, **own})
     for number in OWN:
         inputs = made.inputs(number)
         assert inputs["reference.bin"] == SHARED
