@@ -22,8 +22,8 @@ _READY_SECONDS = 30.0
 def configuration(shared: str, nodes: int, *, proctrack: str, private_tmp: bool) -> str:
     """slurm.conf(5).
 
-    config_overrides: CPUs that are not there. cred_expire: how long a requeued job waits, 5 s at least. PropagateResourceLimits:
-    slurmd may not be allowed to raise them. ReturnToService: a node that comes is taken.
+    config_overrides: CPUs that are not there. cred_expire: how long a requeued job waits, 5 s at least.
+    PropagateResourceLimits: slurmd may not be allowed to raise them. ReturnToService: a node that comes is taken.
     """
     container = "JobContainerType=job_container/tmpfs\nPrologFlags=Contain\n" if private_tmp else ""
     return f"""\
