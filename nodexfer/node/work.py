@@ -81,7 +81,10 @@ def refuse(directory: str, error: NodexferError) -> None:
     if os.path.exists(f"{directory}/result.json"):
         return
     try:
-        records.write(f"{directory}/result.json", {"format": FORMAT, "error": error.as_record()})
+        # A task that Globus has of it is ended by the next desk, for which the request stays.
+        unfinished = {"unfinished": True} if os.path.exists(f"{directory}/batch.json") else {}
+        answer = {"format": FORMAT, "error": error.as_record(), **unfinished}
+        records.write(f"{directory}/result.json", answer)
     except NodexferError:
         pass
 

@@ -189,8 +189,12 @@ def _sum(parts: Sequence[Progress]) -> Progress:
 
 
 def call_off(client: Client, directories: Sequence[str]) -> None:
-    """Cancel what is not over, and see it gone, 5 s at most. Then the desk goes on with it alone."""
+    """Cancel what is not over, and see it gone, 5 s at most. Then the desk goes on with it alone, or the next one."""
     waiting = []
+    unfinished = [directory for directory in directories if spool.is_unfinished(directory)]
+    for directory in unfinished:
+        spool.leave_to_the_next(directory)
+    directories = [directory for directory in directories if directory not in unfinished]
     for directory in directories:
         if os.path.exists(f"{directory}/{spool.BATCH}") and not os.path.exists(f"{directory}/{spool.RESULT}"):
             spool.cancel(directory)

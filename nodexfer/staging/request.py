@@ -164,6 +164,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
     format: int = FORMAT
     error: dict[str, str | int] | None = None
+    #: The leader's word and no desk's: Globus may still be at it.
+    unfinished: bool = False
     endpoint: str | None = None
     lease: int | None = None
     tasks: tuple[str, ...] = ()

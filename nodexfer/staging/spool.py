@@ -14,7 +14,7 @@ from typing import TypeVar
 import msgspec
 
 from nodexfer import records
-from nodexfer.errors import RecordBroken
+from nodexfer.errors import NodexferError, RecordBroken
 from nodexfer.paths import NodePaths, private_directory
 from nodexfer.staging.request import FORMAT, Batch, Progress, Request, Result
 
@@ -106,6 +106,24 @@ def cancel(directory: str) -> None:
     """Say that the owner wants it no more. A request that is gone is no error."""
     try:
         os.close(os.open(f"{directory}/{CANCEL}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except FileNotFoundError:
+        pass
+
+
+def is_unfinished(directory: str) -> bool:
+    """Whether its answer came from a leader that gave up, while Globus may still be at it."""
+    try:
+        found = result(directory)
+    except NodexferError:
+        return False
+    return found is not None and found.unfinished
+
+
+def leave_to_the_next(directory: str) -> None:
+    """Nobody wants it any more, and the next desk ends what Globus has of it."""
+    cancel(directory)
+    try:
+        os.unlink(f"{directory}/{RESULT}")
     except FileNotFoundError:
         pass
 

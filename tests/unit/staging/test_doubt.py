@@ -20,6 +20,7 @@ from nodexfer.errors import (
     TransferUnproven,
 )
 from nodexfer.globus.protocol import Submission
+from nodexfer.node.work import refuse
 from nodexfer.staging import exchange, follow, intents, remote, spool, work
 from nodexfer.staging.receipt import Receipt
 from nodexfer.staging.request import BatchItem
@@ -91,6 +92,27 @@ def test_what_is_refused_is_tidied_up_when_the_collection_is_back(
         stage_out(place).result()
     assert place.globus.errors["delete"] == []
     assert list(place.site.iterdir()) == []
+
+
+@pytest.mark.parametrize("side", ["in", "out"])
+def test_what_globus_has_of_a_request_is_ended_when_the_leader_has_given_up(place: Place, side: str) -> None:
+    for top in (place.node, place.site):
+        (top / "a").write_text("a")
+    place.globus.held = True
+    with place.desk():
+        waiting = stage_in(place) if side == "in" else stage_out(place, dest="site:/b")
+        eventually(lambda: (batch := spool.batch(request_of(place))) is not None and batch.task)
+    (place.site / f".nodexfer-{os.path.basename(request_of(place))}-0").write_text("half" if side == "out" else "")
+    refuse(request_of(place), EndpointFailed("lost, mended, and lost again", ""))
+    with pytest.raises(EndpointFailed, match="lost again"):
+        waiting.result()
+    (job,) = place.globus.jobs.values()
+    assert job.document.status == "ACTIVE"
+    with place.desk():
+        eventually(lambda: spool.directories(place.config.node_paths.spool) == [])
+    assert job.document.status != "ACTIVE"
+    if side == "out":
+        assert [path.name for path in place.site.iterdir()] == ["a"]
 
 
 def test_nothing_gets_its_name_while_the_next_desk_could_not_know(
