@@ -107,10 +107,11 @@ def test_what_globus_has_of_a_request_is_ended_when_the_leader_has_given_up(plac
     with pytest.raises(EndpointFailed, match="lost again"):
         waiting.result()
     (job,) = place.globus.jobs.values()
-    assert job.document.status == "ACTIVE"
+    states = [job.document.status]
     with place.desk():
         eventually(lambda: spool.directories(place.config.node_paths.spool) == [])
-    assert job.document.status != "ACTIVE"
+    states.append(job.document.status)
+    assert states == ["ACTIVE", "FAILED"]
     if side == "out":
         assert [path.name for path in place.site.iterdir()] == ["a"]
 
