@@ -15,7 +15,7 @@ from nodexfer import procs
 from nodexfer.clock import Deadline
 from nodexfer.config import Config
 from nodexfer.errors import DeadlinePassed, Interrupted, NodeDirRemoved, NodexferError, from_record
-from nodexfer.node import bell, hold, jobend
+from nodexfer.node import bell, hold, jobend, silence
 from nodexfer.scheduler import Job
 from nodexfer.staging import spool
 from nodexfer.staging.request import Owner, Progress, Request, Result
@@ -113,6 +113,7 @@ def results(client: Client, directories: Sequence[str]) -> list[Result]:
             next_keeper = now + _KEEPER_SECONDS
             if hold.ensure_keeper(client.config, client.job):
                 _ring(client)
+            news.blocked = silence.blocked(client.config.node_paths)
         if deadline.passed:
             raise DeadlinePassed("The request was not done by its deadline, and was called off.", "nodexfer status")
         if len(found) < len(directories):
@@ -159,6 +160,8 @@ class _News:
         self._tell = tell
         self._stamps: dict[str, int] = {}
         self._last: dict[str, Progress] = {}
+        #: Why nobody can lead, as long as that is so.
+        self.blocked: NodexferError | None = None
         tell(Progress(state="waiting for an endpoint"))
 
     def look(self, directories: Sequence[str]) -> None:
@@ -172,7 +175,9 @@ class _News:
                 continue
             if found is not None:
                 self._stamps[directory], self._last[directory] = stamp, found
-        if self._last:
+        if self.blocked is not None:
+            self._tell(Progress(state=f"waiting: {self.blocked.message}"))
+        elif self._last:
             self._tell(_sum(list(self._last.values())))
 
 
