@@ -114,6 +114,10 @@ class Intake:
             rubbish.bury(hidden or case.directory, outgoing)
         self._ignored.add(case.directory)
 
+    def is_unwanted(self, case: Case) -> bool:
+        """Its owner is dead, or has called it off, or has an answer."""
+        return case.leaving or _reason(case, time.time()) == (True, None)
+
     def known(self) -> set[str]:
         """The ids of all requests that are in the spool, over or not."""
         return {os.path.basename(directory) for directory in spool.directories(self._config.node_paths.spool)}

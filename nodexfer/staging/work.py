@@ -171,8 +171,11 @@ class Work:
             saved = case.saved
             assert saved is not None
             of_this_lease = (saved.endpoint, saved.lease) == (serving.endpoint, serving.lease)
-            # What has arrived and is getting its names needs no endpoint any more.
-            if not (of_this_lease or saved.publishing):
+            unwanted = saved.task is not None and self._intake.is_unwanted(case)
+            if unwanted:
+                case.leave(None)
+            # What has arrived and is getting its names needs no endpoint any more; nor does tidying up what is over.
+            if not (of_this_lease or saved.publishing or unwanted):
                 if saved.task is not None:
                     case.tasks.append(saved.task)
                     # Fenced off already, unless the endpoint is another one now.

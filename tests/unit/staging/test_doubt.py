@@ -94,8 +94,11 @@ def test_what_is_refused_is_tidied_up_when_the_collection_is_back(
     assert list(place.site.iterdir()) == []
 
 
+@pytest.mark.parametrize("lease", [1, 2])
 @pytest.mark.parametrize("side", ["in", "out"])
-def test_what_globus_has_of_a_request_is_ended_when_the_leader_has_given_up(place: Place, side: str) -> None:
+def test_what_globus_has_of_a_request_is_ended_when_the_leader_has_given_up(
+    place: Place, side: str, lease: int
+) -> None:
     for top in (place.node, place.site):
         (top / "a").write_text("a")
     place.globus.held = True
@@ -108,7 +111,7 @@ def test_what_globus_has_of_a_request_is_ended_when_the_leader_has_given_up(plac
         waiting.result()
     (job,) = place.globus.jobs.values()
     states = [job.document.status]
-    with place.desk():
+    with place.desk(lease=lease):
         eventually(lambda: spool.directories(place.config.node_paths.spool) == [])
     states.append(job.document.status)
     assert states == ["ACTIVE", "FAILED"]
