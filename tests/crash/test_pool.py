@@ -46,7 +46,7 @@ class Home:
         assert self.endpoints() == 0
 
 
-@pytest.mark.points(12)
+@pytest.mark.points(20)
 def test_an_endpoint_half_made_can_be_removed_and_made_again(
     lab: Lab, census: Census, tmp_path: Path, box: Box
 ) -> None:
@@ -69,7 +69,7 @@ def test_an_endpoint_half_made_can_be_removed_and_made_again(
     each_death(census, "pool create", die_at)
 
 
-@pytest.mark.points(8)
+@pytest.mark.points(12)
 def test_an_endpoint_half_removed_can_be_removed(lab: Lab, census: Census, tmp_path: Path, box: Box) -> None:
     def die_at(number: int) -> End:
         home = Home(tmp_path / str(number), box)

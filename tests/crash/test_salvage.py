@@ -75,7 +75,7 @@ def arrived(site: Path) -> dict[str, bytes]:
     return found
 
 
-@pytest.mark.points(12)
+@pytest.mark.points(30)
 def test_what_was_saved_before_a_death_arrives(lab: Lab, census: Census, tmp_path: Path) -> None:
     def die_at(number: int) -> End:
         saved = Saved(tmp_path / str(number), lab)
@@ -99,7 +99,7 @@ def test_what_was_saved_before_a_death_arrives(lab: Lab, census: Census, tmp_pat
     each_death(census, "salvage", die_at)
 
 
-@pytest.mark.points(12)
+@pytest.mark.points(30)
 def test_a_resume_that_dies_is_gone_on_with(lab: Lab, census: Census, tmp_path: Path) -> None:
     def die_at(number: int) -> End:
         saved = Saved(tmp_path / str(number), lab)

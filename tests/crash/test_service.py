@@ -73,7 +73,7 @@ def transfers(transfer: Any) -> int:
     return sum(1 for _ in transfer.paginated.task_list(limit=1000, query_params={"filter": "type:TRANSFER"}).items())
 
 
-@pytest.mark.points(40)
+@pytest.mark.points(60)
 @pytest.mark.parametrize("name", ["in", "out, overwrite"])
 def test_the_next_desk_goes_on_where_one_died_at_the_service(
     lab: Lab, census: Census, tmp_path: Path, name: str, box: Box, make_gcp: Callable[[], Gcp], transfer: Any
