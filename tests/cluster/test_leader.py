@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.root, pytest.mark.timeout(170)]
 BAR_SECONDS = 5.0
 #: What a job's processes may outlive it where Slurm lets them.
 STRAY_SECONDS = 10.0
-#: How long the others wait for a sign of life of the leader, for this test.
+#: How long the leader may give no sign of life, for this test.
 _SILENCE = 10
 #: Slurm looks at limits every 30 s.
 LIMIT_SECONDS = 45.0
@@ -50,11 +50,11 @@ class Scene(NamedTuple):
 
 
 def set_scene(lab: Cluster, user: Callable[..., User], leader: str = _LEADER, **more: str) -> Scene:
-    """:param more: in the environment of the two."""
+    """:param more: in the environment of all three."""
     me = user(1)
     (lab.site / "big").mkdir(exist_ok=True)
     lab.box.fault("slow", endpoint="all", bytes_per_second=_RATE)
-    lead = me.submit(leader, "-w", "n1", name="leader")
+    lead = me.submit(leader, "-w", "n1", name="leader", **more)
     lead.says("leads")
     others = []
     for number in ("1", "2"):
