@@ -7,6 +7,7 @@ import json
 import os
 from types import TracebackType
 
+from nodexfer.gcp.strays import kill_strays
 from nodexfer.paths import NodePaths
 from nodexfer.pool.lease import Lease, Me
 
@@ -15,7 +16,7 @@ class Neighbour:
     """The locks of the place that ``lease`` is of, held while in the context so that nobody starts to lead there.
 
     ``dead`` is True only when the place is this node's, in this boot, is to be seen from here, and both its leader's
-    and its guard's lock were free; else None.
+    and its guard's lock were free; else None. What is left of its GCP is killed first, 5 s at most.
     """
 
     def __init__(self, lease: Lease, me: Me) -> None:
@@ -29,7 +30,8 @@ class Neighbour:
         if (lease.boot, lease.host) == (me.boot, me.host) and lease.place != me.place and lease.node_dir:
             paths = NodePaths(lease.node_dir)
             if _is_place(paths, lease.place) and self._lock(paths.node_dir) and self._lock(paths.guard_lock):
-                self.dead = True
+                # With its guard SIGKILLed too, its GCP may have outlived both.
+                self.dead = kill_strays(paths.gcp_config(lease.place)) or None
         return self
 
     def __exit__(

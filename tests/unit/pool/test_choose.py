@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,9 +14,11 @@ from typing import Any
 
 import pytest
 
+from nodexfer import procs
 from nodexfer.clock import Deadline
 from nodexfer.config import Config
 from nodexfer.errors import PoolEntryBroken, PoolExhausted
+from nodexfer.paths import NodePaths
 from nodexfer.pool import lease as leases
 from nodexfer.pool.ask import Ask, Inquiry
 from nodexfer.pool.choose import acquire
@@ -153,6 +156,20 @@ def test_a_dead_neighbour_on_this_node_is_known_by_its_free_locks(tmp_path: Path
         at_once(config(tmp_path))
     os.close(guard)
     assert at_once(config(tmp_path)).number == 2
+
+
+def test_what_is_left_of_a_dead_neighbours_gcp_is_killed_before_its_endpoint_is_taken(tmp_path: Path) -> None:
+    """Its guard was SIGKILLed as well: else the endpoint would be live twice."""
+    node_dir = neighbour(tmp_path, "place-3")
+    give_to(add_entry(tmp_path, "node-1"), ME._replace(place="place-3", node_dir=str(node_dir)))
+    working = NodePaths(str(node_dir)).gcp_config("place-3")
+    stray = procs.spawn(["sleep", "60"], environ={"PATH": os.environ["PATH"], "NODEXFER_GCP_DIR": working})
+    try:
+        assert at_once(config(tmp_path)).number == 2
+        assert stray.wait(1.0) == -signal.SIGKILL
+    finally:
+        stray.kill()
+        stray.wait(5.0)
 
 
 def test_a_neighbour_that_comes_back_while_we_judge_keeps_its_endpoint(
