@@ -32,7 +32,7 @@ COMMANDS: dict[str, Target] = {
     "acquire": Target("node", "acquire", "Hold this node for the job; prints lines to eval."),
     "release": Target("node", "release", "Give a hold back."),
     "hold": Target("node", "hold", "Hold this node while a program runs."),
-    "status": Target("node", "status", "Show this node: endpoint, jobs, holds, tasks."),
+    "status": Target("status", "status", "Show this node: endpoint, jobs, holds, tasks."),
     "clean": Target("clean", "clean", "Remove what dead jobs left on this node."),
     "resume": Target("resume", "resume", "Send what jobs had to salvage."),
     "receipts": Target("receipts", "receipts", "Show what was moved, and how it was proven."),

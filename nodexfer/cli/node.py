@@ -1,4 +1,4 @@
-"""``nodexfer acquire|release|hold|status``: a job's hold on its node, and what there is on it."""
+"""``nodexfer acquire|release|hold``: a job's hold on its node."""
 
 from __future__ import annotations
 
@@ -131,20 +131,3 @@ def hold(endpoint: bool, wait_endpoint: float | None, command: tuple[str, ...]) 
         return run(command, {**os.environ, **variables})
     finally:
         holds.release(config, variables["NODEXFER_HOLD"])
-
-
-@click.command(epilog="\b\nExample:\n  nodexfer status --json")
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
-def status(as_json: bool) -> None:
-    """Show what there is on this node: endpoint, place, jobs, holds, tasks."""
-    from nodexfer.node.status import gather
-
-    found = gather(load())
-    if as_json:
-        from nodexfer.cli.render import show_json
-
-        show_json(found)
-    else:
-        from nodexfer.cli.status import show
-
-        show(found)

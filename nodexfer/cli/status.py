@@ -1,4 +1,7 @@
-"""``nodexfer status`` for people: at most 80 columns."""
+"""``nodexfer status``: what there is on this node; for people in at most 80 columns.
+
+A module of its own, so that what a hold needs is not loaded to look.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,28 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from nodexfer.cli.render import WIDTH, printable, show_table
+import click
+
+from nodexfer.cli.render import WIDTH, printable, show_json, show_table
+from nodexfer.config import load
 from nodexfer.node.endpoint import SILENT_SECONDS
 from nodexfer.units import format_bytes, format_duration
 
 #: So many holds have a line of their own: an array's jobs may have hundreds.
 HOLDS_SHOWN = 10
+
+
+@click.command(epilog="\b\nExample:\n  nodexfer status --json")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def status(as_json: bool) -> None:
+    """Show what there is on this node: endpoint, place, jobs, holds, tasks."""
+    from nodexfer.node.status import gather
+
+    found = gather(load())
+    if as_json:
+        show_json(found)
+    else:
+        show(found)
 
 
 def show(found: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from nodexfer import identity
 from nodexfer.config import Config
 from nodexfer.errors import NodeDirRemoved
-from nodexfer.node import endpoint, place, registry, rubbish, silence
+from nodexfer.node import endpoint, place, registry, rubbish
 from nodexfer.paths import NodePaths, check_private
 from nodexfer.pool.survey import survey
 
@@ -54,6 +54,8 @@ def gather(config: Config) -> dict[str, Any]:
 def _endpoint(paths: NodePaths, found: endpoint.Endpoint | None) -> dict[str, Any] | None:
     if found is None:
         return None
+    from nodexfer.node import silence
+
     record = found._asdict()
     record["silent"] = round(max(0.0, time.time() - record.pop("beat")), 1)
     blocked = silence.blocked(paths)

@@ -12,7 +12,6 @@ import os
 from typing import Any, NamedTuple
 
 from nodexfer.errors import PoolEntryBroken, PoolMissing
-from nodexfer.gcp import configdir
 from nodexfer.paths import HomePaths
 
 FORMAT = 1
@@ -36,9 +35,10 @@ class PoolEntry(NamedTuple):
         )
 
 
-def read_pool(home: HomePaths, pool: str) -> list[PoolEntry]:
+def read_pool(home: HomePaths, pool: str, *, config_too: bool = True) -> list[PoolEntry]:
     """Every entry, broken ones included, by name.
 
+    :param config_too: look into the GCP config directories, too: a damaged one makes an entry broken.
     :raises PoolMissing: there is no entry at all.
     """
     directory = home.pool(pool)
@@ -48,10 +48,10 @@ def read_pool(home: HomePaths, pool: str) -> list[PoolEntry]:
         names = []
     if not names:
         raise PoolMissing(f"The pool {pool} has no endpoint: {directory} is empty or does not exist.")
-    return [read_entry(f"{directory}/{name}") for name in names]
+    return [read_entry(f"{directory}/{name}", config_too=config_too) for name in names]
 
 
-def read_entry(directory: str) -> PoolEntry:
+def read_entry(directory: str, *, config_too: bool = True) -> PoolEntry:
     """One entry; what is wrong with it is in ``broken``."""
     record, broken = _record(f"{directory}/record.json")
     entry = PoolEntry(
@@ -62,7 +62,7 @@ def read_entry(directory: str) -> PoolEntry:
         broken=broken,
         created=str(record.get("created") or ""),
     )
-    return entry if broken else entry._replace(broken=_config_trouble(entry))
+    return entry if broken or not config_too else entry._replace(broken=_config_trouble(entry))
 
 
 def _record(path: str) -> tuple[dict[str, Any], str | None]:
@@ -83,6 +83,8 @@ def _record(path: str) -> tuple[dict[str, Any], str | None]:
 
 
 def _config_trouble(entry: PoolEntry) -> str | None:
+    from nodexfer.gcp import configdir  # not for those who only look who holds what
+
     try:
         found = configdir.endpoint_id(f"{entry.directory}/config")
     except PoolEntryBroken:

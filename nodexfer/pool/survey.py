@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from nodexfer import identity
 from nodexfer.config import Config
 from nodexfer.errors import PoolEntryBroken, PoolMissing
 from nodexfer.pool import lease as leases
-from nodexfer.pool import waiting
-from nodexfer.pool.entries import PoolEntry, read_pool
+from nodexfer.pool.entries import QUEUE, PoolEntry, read_pool
 
 
 def survey(config: Config) -> dict[str, Any]:
     """{"name", "endpoints": [...], "waiting": [...], "turns": [...]}: the last are of this host's places."""
     home = config.home_paths
     try:
-        entries = read_pool(home, config.pool)
+        entries = read_pool(home, config.pool, config_too=False)
     except PoolMissing:
         entries = []
     return {
         "name": config.pool,
         "endpoints": [_endpoint(entry) for entry in entries],
-        "waiting": [waiter._asdict() for waiter in waiting.waiters(home.pool(config.pool))],
-        "turns": [waiter._asdict() for waiter in waiting.waiters(home.turns(identity.boot_id()))],
+        "waiting": _waiting(home.pool(config.pool)),
+        "turns": _waiting(home.turns(identity.boot_id())),
     }
+
+
+def _waiting(above: str) -> list[dict[str, Any]]:
+    if not os.path.isdir(f"{above}/{QUEUE}"):  # nobody ever had to
+        return []
+    from nodexfer.pool import waiting
+
+    return [waiter._asdict() for waiter in waiting.waiters(above)]
 
 
 def _endpoint(entry: PoolEntry) -> dict[str, Any]:
