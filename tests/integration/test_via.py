@@ -129,8 +129,6 @@ def test_what_a_whole_job_that_was_killed_has_left_is_ended_by_the_next(user: Us
     assert user.tasks().get("ACTIVE") == 1
     assert (user.home / "via").exists()
     (user.site / "g").write_bytes(b"g")
-    user.box.sandbox.clear()
-    user.box.sandbox.fault("slow", endpoint=user.box.site_id, bytes_per_second=100_000)
     assert run(user, "stage-in", "--route", "via", "site:/g", "g").code == 0
     assert (user.tasks()["ACTIVE"], user.tasks()["FAILED"]) == (0, 1)
     assert not (user.home / "via").exists()
