@@ -1,8 +1,10 @@
 """When our job ends: asked once for all commands of a job on this node, and at most three times.
 
-The answer is kept in the job's directory of the spool, ``.end``, and goes with it. Who asks holds ``.end.lock``: many
-commands at once are one question. A scheduler that did not answer is asked again by a later command; one that did, only
-by who is about to act on the answer (``again``), since a limit may have been raised.
+An answer of the environment is kept in the job's directory of the spool, ``.end``, and goes with it. One of the
+scheduler outlives that, among the logs: a job's commands one after the other each have a hold of their own, and would
+each ask. Who asks holds ``.end.lock``: many commands at once are one question. A scheduler that did not answer is asked
+again by a later command; one that did, only by who is about to act on the answer (``again``), since a limit may have
+been raised.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from nodexfer import procs, records, scheduler
 from nodexfer.config import Config
 from nodexfer.errors import NodexferError, RecordBroken
 from nodexfer.node import locks
-from nodexfer.paths import private_directory
+from nodexfer.paths import private_directory, safe_name
 from nodexfer.scheduler.protocol import Answer, End, Job, RunArgv
 
 #: Processes of the scheduler that a job starts on one node to learn of its end.
@@ -25,6 +27,8 @@ CALLS = 3
 ASSUMED_SECONDS = 24 * 3600.0
 #: Seconds for which an answer is new: many programs of one job come to their end together.
 _NEW_SECONDS = 60.0
+#: An end that is over for so long (s) was that of another run with our id.
+_PAST_SECONDS = 600.0
 #: Seconds to wait for somebody else's question: two processes of 10 s at most.
 _LOCK_SECONDS = 25.0
 
@@ -46,11 +50,12 @@ def find(config: Config, job: Job, environ: Mapping[str, str], *, again: bool = 
     :raises NodeError: this node's directories can not be used.
     """
     directory = private_directory(config.node_paths.job_spool(job.key))
-    path = f"{directory}/.end"
-    known = _read(path)
+    logs = private_directory(config.node_paths.logs)
+    files = _Files(f"{directory}/.end", f"{logs}/end-{safe_name(job.key)}", _run_of(job, environ))
+    known = files.read()
     silent = not known.answered and (known.calls == 0 or not known.is_new)
     if silent or (again and not known.is_new):
-        known = _ask(path, known, job, environ, again)
+        known = _ask(files, known, job, environ, again)
     return known.told
 
 
@@ -78,38 +83,62 @@ class _Known(NamedTuple):
         return JobEnd(self.end.at, True, self.end.source)
 
 
-def _read(path: str) -> _Known:
+class _Files(NamedTuple):
+    """Where it is written down: at ``own`` where nobody was asked, else at ``lasting``. ``run`` tells runs apart."""
+
+    own: str
+    lasting: str
+    run: str
+
+    def read(self) -> _Known:
+        found = _record(self.lasting)
+        at = found.get("end")
+        if found.get("run") != self.run or (at is not None and float(at) < time.time() - _PAST_SECONDS):
+            found = {}  # none, or of an earlier run with our id
+        found = found or _record(self.own)
+        at, source = found.get("end"), found.get("source")
+        end = End(None if at is None else float(at), str(source)) if source is not None else None
+        return _Known(end, float(found.get("asked", 0.0)), int(found.get("calls", 0)))
+
+    def write(self, known: _Known) -> None:
+        end = None if known.end is None else known.end.at
+        source = None if known.end is None else known.end.source
+        record = {"format": 1, "end": end, "source": source, "asked": known.asked, "calls": known.calls}
+        records.write(self.lasting if known.calls else self.own, {**record, "run": self.run})
+
+
+def _record(path: str) -> records.Record:
     try:
-        found = records.read(path, 1) or {}
+        return records.read(path, 1) or {}
     except RecordBroken:  # it is set aside
-        found = {}
-    at, source = found.get("end"), found.get("source")
-    end = End(None if at is None else float(at), str(source)) if source is not None else None
-    return _Known(end, float(found.get("asked", 0.0)), int(found.get("calls", 0)))
+        return {}
 
 
-def _ask(path: str, known: _Known, job: Job, environ: Mapping[str, str], again: bool) -> _Known:
+def _run_of(job: Job, environ: Mapping[str, str]) -> str:
+    """What a run of the job has and another does not: PBS, which does not count them for us, writes this file anew."""
     try:
-        lock = locks.take(f"{path}.lock", _LOCK_SECONDS)
+        found = os.stat(environ.get("PBS_NODEFILE", "")) if job.scheduler == "pbs" else None
+    except OSError:  # it is on the job's first node only
+        found = None
+    return "" if found is None else f"{found.st_ino}-{found.st_mtime_ns}"
+
+
+def _ask(files: _Files, known: _Known, job: Job, environ: Mapping[str, str], again: bool) -> _Known:
+    try:
+        lock = locks.take(f"{files.own}.lock", _LOCK_SECONDS)
     except NodexferError:  # whoever asks is stuck: what is known has to do
         return known
     try:
-        before, known = known, _read(path)
+        before, known = known, files.read()
         if known.is_new and (known.answered or again) and known != before:
             return known  # somebody else has just asked
         counted = _Counted(procs.run, CALLS - known.calls)
         end = scheduler.end(job, environ, counted, fresh=again)
         known = _Known(end or known.end, time.time(), known.calls + counted.calls)
-        records.write(path, _record(known))
+        files.write(known)
         return known
     finally:
         os.close(lock)
-
-
-def _record(known: _Known) -> records.Record:
-    end = None if known.end is None else known.end.at
-    source = None if known.end is None else known.end.source
-    return {"format": 1, "end": end, "source": source, "asked": known.asked, "calls": known.calls}
 
 
 class _Counted:

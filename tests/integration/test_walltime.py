@@ -272,6 +272,8 @@ def test_a_whole_job_asks_its_scheduler_three_times_at_most(
         user, "--in", "site:/a", "--out", "b=site:/b", "--", "sh", "-c", f"{inner} site:/c && {inner} site:/d", **own
     )
     assert done.code == 0, done
+    again = run(user, "--", "true", **own)  # with a hold of its own: that of the first one has gone
+    assert again.code == 0, again
     asked = (tmp_path / "asked").read_text().split()
     assert asked[0] == program
     assert len(asked) <= 3

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nodexfer import procs
+from nodexfer import procs, session
 from nodexfer.config import Config, load
 from nodexfer.node import jobend
 from nodexfer.scheduler import Job
@@ -52,9 +52,13 @@ def asked(scheduler: Path) -> list[str]:
         return []
 
 
+def record(config: Config, job: Job) -> Path:
+    return Path(f"{config.node_paths.logs}/end-{job.key}")
+
+
 def grow_old(config: Config, job: Job) -> None:
     """A minute passes."""
-    path = Path(f"{config.node_paths.job_spool(job.key)}/.end")
+    path = record(config, job)
     path.write_text(path.read_text().replace('"asked":', '"asked":1.0,"was":'))
 
 
@@ -124,6 +128,44 @@ def test_a_job_without_a_limit_gets_a_day_from_now_and_is_not_asked_again(config
     assert asked(scheduler) == ["squeue"]
 
 
+def test_commands_one_after_the_other_are_one_question(
+    config: Config, scheduler: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has a hold of its own, and takes away with the last one what the job has at this place."""
+    (scheduler / "answer").write_text("10:00\n")
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    monkeypatch.setenv("SLURM_CLUSTER_NAME", "test")
+    monkeypatch.setenv("NODEXFER_JOB_ID", "")
+    ends = set()
+    for _ in range(4):
+        with session.hold() as node:
+            assert node.job == SLURM.key
+            ends.add(node.end())
+        assert not os.path.exists(config.node_paths.job_spool(SLURM.key))
+    assert len(ends) == 1
+    assert asked(scheduler) == ["squeue"]
+
+
+def test_another_run_of_a_pbs_job_asks_for_itself(config: Config, scheduler: Path, tmp_path: Path) -> None:
+    nodes = tmp_path / "nodes"
+    nodes.write_text("here\n")
+    for _ in range(2):
+        jobend.find(config, PBS, {"PBS_NODEFILE": str(nodes)})
+    assert asked(scheduler) == ["qstat"]
+    os.utime(nodes, (1.0, 1.0))
+    jobend.find(config, PBS, {"PBS_NODEFILE": str(nodes)})
+    assert asked(scheduler) == ["qstat", "qstat"]
+
+
+def test_an_end_that_is_long_over_was_another_runs(config: Config, scheduler: Path) -> None:
+    (scheduler / "answer").write_text("10:00\n")
+    jobend.find(config, SLURM, {})
+    path = record(config, SLURM)
+    path.write_text(path.read_text().replace('"end":', '"end":1.0,"was":').replace('"calls":1', '"calls":3'))
+    assert jobend.find(config, SLURM, {}).known
+    assert len(asked(scheduler)) == 2
+
+
 def test_without_a_scheduler_a_day_from_now_is_assumed_every_time(config: Config) -> None:
     job = Job("local", "host", "1", 0)
     first = jobend.find(config, job, {})
@@ -137,5 +179,5 @@ def test_without_a_scheduler_a_day_from_now_is_assumed_every_time(config: Config
 def test_a_broken_record_is_asked_for_anew(config: Config, scheduler: Path) -> None:
     (scheduler / "answer").write_text("10:00\n")
     first = jobend.find(config, SLURM, {})
-    Path(f"{config.node_paths.job_spool(SLURM.key)}/.end").write_text("{")
+    record(config, SLURM).write_text("{")
     assert abs(jobend.find(config, SLURM, {}).at - first.at) < 60
