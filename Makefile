@@ -65,7 +65,7 @@ POOL ?= 50
 SEEDS ?= 20
 
 simulate: $(READY)
-	$(RUN) tests.simulation --nodes $(NODES) --jobs $(JOBS_OF) --pool $(POOL) $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+	$(RUN) tests.simulation --nodes $(NODES) --jobs $(JOBS_OF) --pool $(POOL) $(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --workers $(JOBS))
 
 CHAOS_JOBS ?= 12
 MINUTES ?= 1

@@ -1,11 +1,14 @@
-"""``python -m tests.simulation [--seeds N | --seed N] [--nodes N] [--jobs N] [--pool N] [--faults X]``."""
+"""``python -m tests.simulation [--seeds N | --seed N] [--nodes N] [--jobs N] [--pool N] [--workers N]``."""
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import sys
 import time
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from tests.simulation.promises import BrokenPromise
 from tests.simulation.world import Scenario, World
@@ -19,27 +22,62 @@ def main() -> int:
     for name in ("nodes", "jobs", "pool", "faults"):
         value = getattr(Scenario(), name)
         parser.add_argument(f"--{name}", type=type(value), default=value)
+    parser.add_argument("--workers", type=int, default=1, help="seeds at a time, each in a process of its own")
     given = parser.parse_args()
     scenario = Scenario(given.nodes, given.jobs, given.pool, given.faults)
     seeds = [given.seed] if given.seed is not None else range(1, given.seeds + 1)
     print(f"{scenario.jobs} jobs on {scenario.nodes} nodes with {scenario.pool} endpoints", flush=True)
-    broken = [seed for seed in seeds if not show(seed, scenario)]
+    began = time.monotonic()
+    ends: list[End] = []
+    for end in run(scenario, seeds, given.workers):
+        print(end, flush=True)
+        ends.append(end)
+    broken = [end.seed for end in ends if not end.good]
+    requests, steps, checks = (sum(getattr(end, name) for end in ends) for name in ("requests", "steps", "checks"))
+    print(
+        f"{len(ends)} seeds, {steps} steps, {requests} requests, {checks} promises looked at, "
+        f"{len(broken)} seeds broke one [{time.monotonic() - began:.0f} s]"
+    )
     if broken:
         again = f"SEED={broken[0]} NODES={scenario.nodes} JOBS_OF={scenario.jobs} POOL={scenario.pool}"
         print(f"promises were broken; again with: make simulate {again}")
     return 1 if broken else 0
 
 
-def show(seed: int, scenario: Scenario) -> bool:
-    """Run one and say how it went."""
+class End(NamedTuple):
+    """How a seed went, in words and in figures."""
+
+    seed: int
+    words: str
+    good: bool
+    seconds: float
+    requests: int = 0
+    steps: int = 0
+    checks: int = 0
+
+    def __str__(self) -> str:
+        return f"seed {self.seed}: {'' if self.good else 'BROKEN '}{self.words} [{self.seconds:.1f} s]"
+
+
+def run(scenario: Scenario, seeds: Iterable[int], workers: int) -> Iterator[End]:
+    """Every seed, in the order given."""
+    given = [(seed, scenario) for seed in seeds]
+    if min(workers, len(given)) <= 1:
+        yield from map(one, given)
+        return
+    with multiprocessing.Pool(min(workers, len(given))) as pool:
+        yield from pool.imap(one, given)
+
+
+def one(given: tuple[int, Scenario]) -> End:
+    """One of them, to its end or to the first promise that was broken."""
     began = time.monotonic()
-    print(f"seed {seed}: ", end="", flush=True)
     try:
-        words, good = str(World(seed, scenario).run()), True
+        found = World(*given).run()
     except BrokenPromise as error:
-        words, good = f"BROKEN {error}", False
-    print(f"{words} [{time.monotonic() - began:.1f} s]", flush=True)
-    return good
+        return End(given[0], str(error), False, time.monotonic() - began)
+    seconds = time.monotonic() - began
+    return End(given[0], str(found), True, seconds, found.requests, found.steps, found.checks)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from unittest import mock
 
 from nodexfer.pool import ask, choose, waiting
 from nodexfer.pool import lease as leases
+from nodexfer.pool.entries import PoolEntry
 from nodexfer.pool.lease import Lease
 from nodexfer.staging import fence
 from tests.simulation.clock import Clock
@@ -39,6 +40,8 @@ class Summary(NamedTuple):
     requests: int
     outcomes: dict[str, int]
     tasks: int
+    #: Things that happened, one after the other.
+    steps: int
     checks: int
     #: Virtual seconds: all of it, and the longest that a request that was done took.
     seconds: float
@@ -125,14 +128,15 @@ class World:
         self._plan_faults()
         began = self.clock.now
         with self._virtual():
-            last = began
+            last, steps = began, 0
             while self.clock.step():
-                last = self.clock.now
+                last, steps = self.clock.now, steps + 1
         self.promises.require(not self.open, f"{len(self.open)} requests never ended")
         return Summary(
             self.requests,
             dict(self.outcomes),
             self.service.tasks,
+            steps,
             self.promises.checks,
             last - began,
             self.slowest,
@@ -146,10 +150,17 @@ class World:
             for module in (ask, leases, fence):
                 stack.enter_context(mock.patch.object(module, "time", self.clock))
             stack.enter_context(mock.patch.object(choose, "leases", self.leases))
-            stack.enter_context(mock.patch.object(choose, "read_pool", return_value=self.leases.entries))
+            # Plain functions: they are called a hundred thousand times, and a mock would remember each.
+            stack.enter_context(mock.patch.object(choose, "read_pool", self._entries))
             stack.enter_context(mock.patch.object(choose, "Neighbour", Nobody))
-            stack.enter_context(mock.patch.object(waiting, "_stamps", side_effect=lambda _: dict(self.stamps)))
+            stack.enter_context(mock.patch.object(waiting, "_stamps", self._stamps))
             yield
+
+    def _entries(self, *_: object) -> list[PoolEntry]:
+        return self.leases.entries
+
+    def _stamps(self, _: str) -> dict[str, float]:
+        return dict(self.stamps)
 
     def _plan_jobs(self) -> None:
         """Arrays: the jobs of a node come together. A quarter of the nodes begins at once."""
