@@ -66,6 +66,8 @@ class Place:
         self.locks: list[int] = []
         #: When the last renewal began that succeeded.
         self.renewed = 0.0
+        #: Its keeper, desk and GCP hang, with all locks in hand.
+        self.wedged = False
         self.scripts: dict[str, ProcessId] = {}
 
     @property
@@ -228,7 +230,7 @@ class Machine(RuleBasedStateMachine):
     def go_on(self, number: int, data: st.DataObject) -> None:
         """The desk submits it, and then gives its answer."""
         with self.at(number) as place:
-            if not place.requests:
+            if not place.requests or place.wedged:
                 return
             directory = data.draw(st.sampled_from(sorted(place.requests)))
             job, stage = place.requests[directory]
@@ -260,7 +262,7 @@ class Machine(RuleBasedStateMachine):
     def lead(self, number: int) -> None:
         """One look at the pool, by a keeper that has the leader's lock."""
         with self.at(number) as place:
-            if place.leads and place.lease is not None:
+            if place.wedged or (place.leads and place.lease is not None):
                 return
             if not place.leads:
                 place.locks = [
@@ -287,10 +289,18 @@ class Machine(RuleBasedStateMachine):
         others = [other for other in self.places if other is not place and other.lease is not None]
         for other in others:
             assert other.lease is not None
-            assert other.lease.entry != found.entry or not self.runs_gcp(other), "two would have it"
+            if other.lease.entry == found.entry:
+                assert not self.runs_gcp(other), "two would have it"
+                assert not self._is_owed(other), "it hangs, and its GCP is connected: nobody may have it"
         assert top is None or found.number == top.number + 1 or self._may_go_on(place, top)
         self.numbers[found.entry] = max(self.numbers[found.entry], found.number)
         place.lease, place.renewed = found, self.now
+
+    def _is_owed(self, place: Place) -> bool:
+        """Silence alone frees nothing: its GCP is seen, no scheduler says that its run is over, its number stands."""
+        assert place.lease is not None
+        is_top = self.numbers[place.lease.entry] == place.lease.number
+        return place.wedged and self.connected and is_top and place.chooser[1].job not in self.over
 
     def _may_go_on(self, place: Place, top: Lease) -> bool:
         return top.place == place.chooser[1].place and not top.released
@@ -309,7 +319,7 @@ class Machine(RuleBasedStateMachine):
     @rule(number=NODES)
     def renew(self, number: int) -> None:
         with self.at(number) as place:
-            if not place.leads or place.lease is None:
+            if not place.leads or place.lease is None or place.wedged:
                 return
             is_ours = self.numbers[place.lease.entry] == place.lease.number
             try:
@@ -324,7 +334,7 @@ class Machine(RuleBasedStateMachine):
     @rule(number=NODES)
     def give_back(self, number: int) -> None:
         with self.at(number) as place:
-            if place.leads and place.lease is not None:
+            if place.leads and place.lease is not None and not place.wedged:
                 leases.give_back(place.lease)
                 self._close(place)
 
@@ -336,7 +346,22 @@ class Machine(RuleBasedStateMachine):
             self.over.add(place.chooser[1].job)
         self._close(place)
 
+    @rule(number=NODES, looks=st.integers(0, 40), connected=st.booleans())
+    def wedge(self, number: int, looks: int, connected: bool) -> None:
+        """The leader hangs, as when it is stopped: nothing is renewed, and no lock is let go. All others want it."""
+        if self.places[number].leads:
+            self.places[number].wedged = True
+            for other in self.places:
+                self.wait(other.number, looks, True, connected)
+
+    @rule(number=NODES)
+    def wake(self, number: int) -> None:
+        """It goes on where it was: the first that it does is to see whether the lease is still its own."""
+        self.places[number].wedged = False
+        self.renew(number)
+
     def _close(self, place: Place) -> None:
+        place.wedged = False
         while place.locks:
             os.close(place.locks.pop())
         place.lease = place.chooser = None
