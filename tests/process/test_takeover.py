@@ -12,7 +12,7 @@ from nodexfer import procs
 from nodexfer.config import Config
 from nodexfer.node import endpoint
 from tests.support import eventually
-from tests.support.holding import Script, is_cleared, job, keeper, kill, nodexfer, script
+from tests.support.holding import Script, is_cleared, job, keeper, kill, nodexfer, script, stop
 from tests.support.leading import held, is_ready, leader, make_pool, one_of, parts, quiet, ready, user
 from tests.support.sandbox import Box
 
@@ -82,7 +82,7 @@ def test_the_desk_is_suspended_when_its_leader_is_killed(user: Config, one: Scri
     """A stopped process takes no other signal but SIGKILL, which is what the kernel sends it."""
     ready(user, one.job.key)
     desk = one_of(user, "desk")
-    procs.signal(desk, signal.SIGSTOP)
+    stop(desk)
     kill(keeper(user, "1"))
     ready(user, two.job.key)
     assert not desk.alive
@@ -127,7 +127,7 @@ def test_many_jobs_one_after_the_other(user: Config, one: Script) -> None:
         [victim] = [found for found in jobs if found.job.key == leads]
         victim.kill()
         jobs.remove(victim)
-        eventually(lambda: is_ready(user).keeper != leads, 20.0)  # noqa: B023 it is looked at before the next round
+        eventually(lambda: is_ready(user).keeper != leads)  # noqa: B023 it is looked at before the next round
         assert ready(user).lease == lease
         assert len(parts(user)["guard"]) == 1
     [last] = jobs
@@ -142,7 +142,7 @@ def test_what_a_killed_leader_had_is_given_back_by_a_keeper_without_work(user: C
         two.acquire()
         ready(user, one.job.key)
         one.kill()
-        eventually(lambda: held(user) == [], 20.0)
+        eventually(lambda: held(user) == [])
         eventually(lambda: endpoint.read(user.node_paths) is None)
         assert not any(parts(user)[kind] for kind in ("desk", "guard", "gcp"))
         assert keeper(user, "2").alive
@@ -177,7 +177,7 @@ def test_what_a_killed_leader_had_is_taken_up_by_the_next_job_of_the_place(user:
 def test_a_leader_that_is_suspended_is_named_while_nobody_waits_for_it(user: Config, one: Script) -> None:
     ready(user, one.job.key)
     frozen = keeper(user, "1")
-    procs.signal(frozen, signal.SIGSTOP)
+    stop(frozen)
     os.utime(user.node_paths.endpoint, (1, 1))
     try:
         with script("2") as two:
@@ -247,5 +247,5 @@ def test_a_leader_alone_ends_with_its_script_and_gcp_with_it(user: Config, one: 
     """Where the scheduler lets strays live: nobody tells the keeper but the end of the script."""
     ready(user, one.job.key)
     one.end()
-    eventually(lambda: quiet(user), 10.0)
+    eventually(lambda: quiet(user))
     assert is_cleared(user)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -116,6 +117,22 @@ def kill(process: ProcessId) -> None:
     """SIGKILL, and see it gone."""
     procs.signal(process, signal.SIGKILL)
     eventually(lambda: not process.alive)
+
+
+def stop(process: ProcessId) -> None:
+    """SIGSTOP, and see it stand still: until then it may go on for a moment."""
+    procs.signal(process, signal.SIGSTOP)
+    eventually(lambda: Path(f"/proc/{process.pid}/stat").read_text().rpartition(") ")[2][0] == "T")
+
+
+def remove(directory: str) -> None:
+    """Remove a directory in which others still write: what comes up meanwhile as well."""
+
+    def is_gone() -> bool:
+        shutil.rmtree(directory, ignore_errors=True)
+        return not os.path.lexists(directory)
+
+    eventually(is_gone)
 
 
 def holds(config: Config) -> list[registry.Hold]:

@@ -54,7 +54,7 @@ def is_ready(config: Config, job: str | None = None) -> endpoint.Endpoint:
     return found
 
 
-def ready(config: Config, job: str | None = None, deadline: float = 20.0) -> endpoint.Endpoint:
+def ready(config: Config, job: str | None = None, deadline: float = 30.0) -> endpoint.Endpoint:
     """Wait for it."""
     return eventually(lambda: is_ready(config, job), deadline)
 
