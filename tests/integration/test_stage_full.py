@@ -6,13 +6,13 @@ What needs a file system of its own is mounted in a mount namespace, and needs r
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
 from nodexfer import procs
+from tests.support.holding import remove
 from tests.support.sandbox import Box
 from tests.support.user import User
 from tests.support.waiting import eventually
@@ -53,12 +53,11 @@ def test_a_full_home_is_found_out_before_anything_moves(user: User) -> None:
 
 
 def test_a_node_dir_that_is_removed_under_us_is_named(user: User) -> None:
-    user.box.sandbox.fault("slow", endpoint=user.box.site_id, bytes_per_second=200_000)
+    user.box.sandbox.fault("slow", endpoint=user.box.site_id, bytes_per_second=50_000)
     environ = {**os.environ, **user.environ, "NODEXFER_JOB_ID": "1", "ROOT": str(user.root)}
     child = procs.spawn(["sh", "-c", COMMAND], environ=environ, stderr=procs.PIPE)
-    eventually(lambda: user.tasks()["ACTIVE"], 20)
-    shutil.rmtree(user.config.node_dir, ignore_errors=True)
-    shutil.rmtree(user.config.node_dir, ignore_errors=True)
+    eventually(lambda: user.tasks()["ACTIVE"])
+    remove(user.config.node_dir)
     code = child.wait(30)
     assert child.stderr is not None
     words = child.stderr.read().decode()

@@ -16,7 +16,7 @@ from nodexfer.config import Config
 from nodexfer.errors import HoldUnknown, KeeperFailed, RecordNewer
 from nodexfer.identity import ProcessId
 from nodexfer.node import hold, registry
-from tests.support import eventually
+from tests.support import eventually, holding
 from tests.support.holding import Script, holds, is_cleared, job, keeper, kill, left, place, python, script
 
 
@@ -183,7 +183,7 @@ def test_a_release_is_not_undone_by_a_neighbour_that_clears_up_before_the_keeper
     process = keeper(config)
     with script("2") as two:
         other = two.acquire()
-        procs.signal(process, signal.SIGSTOP)
+        holding.stop(process)
         try:
             hold.release(config, mine, wait=0.0)
             two.must(f"release {other}")
@@ -301,10 +301,10 @@ def test_a_registry_of_a_newer_version_ends_no_hold(config: Config, one: Script)
 def test_a_keeper_whose_place_was_removed_ends_and_a_new_place_has_a_new_one(config: Config, one: Script) -> None:
     one.acquire()
     old = keeper(config)
-    shutil.rmtree(config.node_dir)
+    holding.remove(config.node_dir)
     one.acquire()
     assert keeper(config) != old
-    eventually(lambda: not old.alive, 15.0)
+    eventually(lambda: not old.alive)
     assert keeper(config).alive
     one.must("release")
     assert is_cleared(config)
@@ -318,7 +318,7 @@ def test_a_keeper_of_a_removed_place_clears_nothing_at_the_new_one(config: Confi
     one.acquire()
     data = Path(config.node_paths.scratch(job().key), "data")
     data.touch()
-    eventually(lambda: not old.alive, 15.0)
+    eventually(lambda: not old.alive)
     assert data.exists()
     shutil.rmtree(moved)
 
