@@ -104,6 +104,7 @@ def _about(receipt: Receipt) -> list[tuple[str, str]]:
     rows += [("trouble", f"{trouble.code}: {trouble.cause}") for trouble in receipt.troubles]
     if receipt.verify != "size":
         rows.append(("verified", f"by {receipt.verify}"))
+    rows += [("warning", text) for text in receipt.warnings]
     rows += _of_run(receipt)
     rows.append(("file", receipt.path))
     return rows

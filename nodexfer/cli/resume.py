@@ -77,10 +77,11 @@ def _connect(config: Config) -> Globus:
 
 
 def _one(config: Config, directory: str, globus: Globus, options: Options) -> Receipt:
-    from nodexfer.cli.stage import shown, summary
+    from nodexfer.cli.stage import shown, summary, warn
     from nodexfer.staging.resume import resume as send
 
     with render.Progress("resume") as progress:
         receipt = send(config, directory, globus, options, shown(progress))
     render.say(f"{receipt.id}: {summary(receipt)}")
+    warn(receipt)
     return receipt

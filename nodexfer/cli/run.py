@@ -6,13 +6,14 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from nodexfer.cli import example, render
 from nodexfer.cli.duration import Duration
-from nodexfer.cli.stage import flags, options, shown, summary
+from nodexfer.cli.stage import flags, options, shown, summary, warn
 from nodexfer.config import load
 from nodexfer.errors import UrlMalformed
 
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
     from nodexfer.staging.client import OnProgress
     from nodexfer.staging.plan import Fetch
     from nodexfer.staging.receipt import Receipt
+
+
+def _patterns(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    if any(not PurePath(value).name for value in values):  # '', '.', '/'
+        raise click.BadParameter("a pattern names something.", param=parameter)
+    return values
 
 
 @click.command(
@@ -50,6 +57,14 @@ if TYPE_CHECKING:
     type=Duration(),
     metavar="TIME",
     help="Stop the program TIME before the end of the job, for the outputs. Default: by their size, at least 30 s.",
+)
+@click.option(
+    "--salvage-first",
+    "first",
+    multiple=True,
+    metavar="PATTERN",
+    callback=_patterns,
+    help="What to save first where the time is too short: 'best*', 'ckpt/*.h5', an output. Then the newest.",
 )
 @options
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD...")
@@ -151,6 +166,7 @@ def _work(
         reserve=settings["reserve"],
         wait_endpoint=settings["wait_endpoint"],
         route=settings["route"],
+        first=settings["first"],
         moves=flags(settings),
         stdout=2 if quiet else 1,
     )
@@ -166,6 +182,7 @@ def _run(node: Node, work: Work) -> Outcome:
 
 def _done(label: str, receipt: Receipt) -> None:
     render.say(f"{label}: {summary(receipt)}")
+    warn(receipt)
 
 
 @contextmanager

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from nodexfer.staging.request import Progress
 
 
+#: So many warnings are told.
+_WARNINGS = 3
+
 _OPTIONS = (
     click.option("--overwrite", is_flag=True, help="Replace a destination that exists."),
     click.option("--merge", is_flag=True, help="Add to a directory that exists; same names are replaced."),
@@ -199,6 +202,15 @@ def _finish(receipt: Receipt, as_json: bool) -> None:
         render.show_json(receipt.as_record())
     else:
         render.say(summary(receipt))
+    warn(receipt)
+
+
+def warn(receipt: Receipt) -> None:
+    """What is to be known of what is done: the first of it; the receipt has all."""
+    for text in receipt.warnings[:_WARNINGS]:
+        render.say(f"Warning: {text}.")
+    if len(receipt.warnings) > _WARNINGS:
+        render.say(f"Warning: {len(receipt.warnings) - _WARNINGS} more are in the receipt.")
 
 
 def summary(receipt: Receipt) -> str:

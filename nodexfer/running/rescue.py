@@ -22,18 +22,24 @@ class Saved(NamedTuple):
     receipt: Receipt
 
 
-def save(who: Client, sends: Sequence[Send], deadline: float, *, overwrite: bool, merge: bool) -> Saved:
+def save(
+    who: Client, sends: Sequence[Send], deadline: float, *, first: Sequence[str], overwrite: bool, merge: bool
+) -> Saved:
     """Copy what is there to the shared file system, in this process, until ``deadline`` (seconds since the epoch).
+
+    :param first: patterns of what is saved before all else.
 
     :raises NodexferError: nothing, or not everything, could be saved; the message says what was.
     """
     from nodexfer.staging.salvage import save
 
-    saved = save(who, sends, deadline=deadline, overwrite=overwrite, merge=merge)
+    saved = save(who, sends, first=first, deadline=deadline, overwrite=overwrite, merge=merge)
     count = len(saved.files)
     size = format_bytes(sum(file.size for file in saved.files))
     words = f"Saved on the shared file system: {count} file{'' if count == 1 else 's'}, {size}, in {saved.directory}."
     if saved.unsaved:
         more = f", and {len(saved.unsaved) - _NAMED} more" if len(saved.unsaved) > _NAMED else ""
         words += f" Not saved: {'; '.join(saved.unsaved[:_NAMED])}{more}."
+    for warning in saved.receipt.warnings[:_NAMED]:
+        words += f" {warning}."
     return Saved(words, f"nodexfer resume {saved.receipt.id}", saved.receipt)

@@ -113,7 +113,7 @@ class TakeOut:
         try:
             with self._talk.progress("saving") as show:
                 who = self._node.client(on_progress=show, deadline=end)
-                saved = rescue.save(who, there, end, **flags)
+                saved = rescue.save(who, there, end, first=self._work.first, **flags)
         except NodexferError as error:
             self.safe = False
             return type(why)(sentences(why.message, error.message), error.next)

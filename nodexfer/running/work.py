@@ -26,6 +26,8 @@ class Work(NamedTuple):
     reserve: float | None = None
     wait_endpoint: float | None = None
     route: Route = "auto"
+    #: Patterns of what is saved first where the time is too short to send it.
+    first: Sequence[str] = ()
     #: What :func:`~nodexfer.staging.bring.bring` and :func:`~nodexfer.staging.send.send` take besides.
     moves: Mapping[str, Any] = {}
     stdout: int = 1

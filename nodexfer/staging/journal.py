@@ -4,7 +4,7 @@
 and found equal; the copy is called ``part/<order>`` until then, and gets its name below ``data/`` afterwards. Dying in
 between leaves a whole copy under its first name, which :func:`settle` moves; a line that was not written whole is none.
 
-JSON of the standard library: it alone carries names that are not UTF-8 (as lone surrogates).
+JSON of the standard library: it alone carries sources whose names are not UTF-8 (as lone surrogates).
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from nodexfer import records
 from nodexfer.errors import HomeFull, NodexferError, PermissionRefused
 from nodexfer.globus import events
 from nodexfer.paths import HomePaths
+from nodexfer.staging import encoding
 from nodexfer.staging.request import Result
 
 FORMAT = 1
@@ -84,13 +85,15 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     #: Of outputs that could not go out in time: where the copies are (none any more once "done"), and what is in none.
     salvage: str | None = None
     unsaved: tuple[str, ...] = ()
+    #: What is to be known of it, though nothing failed.
+    warnings: tuple[str, ...] = ()
     program: Program | None = None
     #: Where this receipt is kept; not written into it.
     path: str = ""
 
     def as_record(self) -> dict[str, object]:
-        """As JSON: what ``--json`` prints."""
-        record: dict[str, object] = msgspec.to_builtins(self)
+        """As JSON: what ``--json`` prints. Names that are not UTF-8 are escaped, so that any program can read it."""
+        record: dict[str, object] = encoding.utf8_record(msgspec.to_builtins(self))
         return record
 
 

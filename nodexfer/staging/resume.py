@@ -8,7 +8,6 @@ beside the copies says where it was (:mod:`nodexfer.staging.via_task`).
 from __future__ import annotations
 
 import os
-import shlex
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
@@ -183,7 +182,6 @@ class _Resume:
             if item.collection != collection or item.number in self._salvage.sent or not self._has(item):
                 continue
             if self._is_whole(item) or self._options.partial:
-                _refuse_encoding(self._copies[item.number], self._directory)
                 yield item
 
     def _errand(self, site: via_site.Site, name: str, numbers: set[int]) -> Errand:
@@ -260,18 +258,6 @@ def _is_whole(copy: Copy, directory: str, *, read: bool) -> bool:
     except OSError:
         return False
     return found == (copy.size, copy.checksum)
-
-
-def _refuse_encoding(copies: Iterable[Copy], directory: str) -> None:
-    for copy in copies:
-        try:
-            copy.path.encode()
-        except UnicodeEncodeError as error:
-            raise TransferFailed(
-                f"{copy.path!r}: Globus moves only files whose names are UTF-8; rename it below {directory}/data, and "
-                "take the directory from there.",
-                f"ls -b {shlex.quote(directory)}/data",
-            ) from error
 
 
 def _unlink(path: str) -> None:

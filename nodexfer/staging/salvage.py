@@ -52,26 +52,28 @@ def save(
     who: Client,
     sends: Sequence[Send],
     *,
-    newest_first: bool = True,
+    first: Sequence[str] = (),
     deadline: float,
     overwrite: bool = False,
     merge: bool = False,
 ) -> Salvaged:
     """Copy outputs to ``salvage/<job>/<request>``; ends within 2 s of ``deadline`` (seconds since the epoch).
 
-    :param newest_first: what was written to last is saved first; else in the order given.
+    What was written to last is saved first.
+
+    :param first: shell patterns of what is saved before that, in this order; each matches a path from its end.
     :param overwrite: for the resume, as of :func:`nodexfer.staging.send.send`; so is ``merge``.
     :raises HomeFull: not everything fits; the message says what was saved and what was not, as the receipt does.
     :raises OutputMissing: there is nothing to save.
     :raises PermissionRefused: nothing can be written there.
     """
-    found = salvage_plan.survey(sends, newest_first=newest_first)
+    found = salvage_plan.survey(sends, first)
     if not found.outputs:
         raise OutputMissing(f"There is nothing to save: {'; '.join(found.refused)}.", "ls -la")
     salvage = _salvage(who, found, deadline, overwrite, merge)
     directory = salvage_record.make(who.config.home_paths, salvage)
     with salvage_record.claimed(directory):
-        asked = _receipt(who, salvage, directory)
+        asked = _receipt(who, salvage, directory, found.renamed)
         saver = _Saver(who, found, directory, deadline)
         try:
             saver.run()
@@ -100,7 +102,7 @@ def _salvage(who: Client, found: Survey, deadline: float, overwrite: bool, merge
     )
 
 
-def _receipt(who: Client, salvage: Salvage, directory: str) -> Receipt:
+def _receipt(who: Client, salvage: Salvage, directory: str, warnings: Sequence[str]) -> Receipt:
     """From the beginning: whoever finds it after a death is told of the salvage, and nothing is said to be whole.
 
     Where it can not be written, the outputs matter more.
@@ -114,6 +116,7 @@ def _receipt(who: Client, salvage: Salvage, directory: str) -> Receipt:
         created=salvage.created,
         salvage=directory,
         unsaved=salvage.unsaved,
+        warnings=tuple(warnings),
     )
     try:
         return receipt.write(who.config.home_paths, asked)

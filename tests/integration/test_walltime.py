@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nodexfer import procs
+from nodexfer.staging import journal
 from tests.support.holding import NODEXFER, is_cleared
 from tests.support.sandbox import Box
 from tests.support.user import User
@@ -108,6 +109,25 @@ def test_outputs_that_no_endpoint_can_send_are_saved_with_the_reason(box: Box) -
     assert salvaged(user) == ["data\n"]
     assert "pool" in done.err
     assert "nodexfer resume" in done.err
+
+
+def test_what_is_to_be_saved_first_is_named_and_what_is_called_otherwise_is_said(box: Box) -> None:
+    user = User(box, endpoints=0)
+    script = 'cd "$NODEXFER_SCRATCH" && mkdir d && echo best > d/best && echo other > d/other && echo new > new'
+    script += " && touch -d '1 hour ago' d/best && echo odd > \"$(printf 'd/caf\\351')\""
+    outs = ("--out", "d=site:/d", "--out", "new=site:/new")
+    done = run(user, "--json", "--salvage-first", "d/best", "--salvage-first", "new", *outs, "--", "sh", "-c", script)
+    assert done.code == 25, done
+    (saved,) = told(done)["saved"]
+    copies = sorted(journal.read(saved["salvage"]), key=lambda copy: copy.order)
+    assert [os.path.basename(copy.source) for copy in copies][:2] == ["best", "new"]
+    assert {file["source"].rpartition("/")[2] for file in saved["files"]} == {"best", "other", "new", "caf%E9"}
+    assert "is sent, as caf%E9" in saved["warnings"][0]
+    assert "is sent, as caf%E9." in done.err
+    shown = procs.run([*NODEXFER, "receipts", "show", saved["id"]], timeout=60, environ=environ(user))
+    assert "is sent, as caf%E9" in shown.out
+    bad = run(user, "--salvage-first", "", *outs, "--", "true")
+    assert (bad.code, "a pattern names something" in bad.err) == (2, True)
 
 
 def test_the_command_that_is_named_brings_what_was_saved_to_where_it_was_to_go(box: Box) -> None:

@@ -188,6 +188,22 @@ def test_whole_outputs_go_even_if_another_lacks_files(there: Place) -> None:
     assert is_clean(there)
 
 
+def test_a_name_that_is_not_utf8_is_sent_under_the_one_that_was_said(there: Place) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    (there.node / "d").mkdir()
+    (there.node / "d" / name).write_bytes(b"x")
+    (there.node / name).write_bytes(b"y")
+    save(there, "d", name)
+    done = send(there)
+    assert contents(there.site / "out") == {"d/caf%E9": b"x", "caf%E9": b"y"}
+    assert [text.rpartition(" as ")[2] for text in done.warnings] == ["caf%E9"] * 2
+    kept = receipt.read(done.path)
+    assert kept is not None
+    assert {file.source for file in kept.files} == {f"{there.node}/d/caf%E9", f"{there.node}/caf%E9"}
+    assert kept.warnings == done.warnings
+    assert is_clean(there)
+
+
 def test_a_damaged_copy_is_never_sent(there: Place) -> None:
     (there.node / "f").write_bytes(b"good")
     (there.node / "g").write_bytes(b"good")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from nodexfer.errors import HomeFull, OutputMissing
-from nodexfer.staging import intents, journal, salvage, salvage_copy, salvage_record
+from nodexfer.staging import archive, encoding, intents, journal, salvage, salvage_copy, salvage_record
 from nodexfer.staging.receipt import read
 from nodexfer.staging.salvage import Salvaged
 from tests.support.dying import survives
@@ -75,8 +75,45 @@ def test_what_was_written_last_is_saved_first(place: Place) -> None:
     lines = journal.read(one_thread.directory)
     assert sorted(lines, key=lambda copy: copy.order) != sorted(lines, key=lambda copy: copy.number)
     assert [copy.number for copy in sorted(lines, key=lambda copy: copy.order)] == [1, 2, 0]
-    named = save(place, "old", "new", "middle", newest_first=False)
-    assert [copy.number for copy in sorted(journal.read(named.directory), key=lambda copy: copy.order)] == [0, 1, 2]
+
+
+def order(found: Salvaged) -> list[str]:
+    """The sources, in the order in which their turn came."""
+    copies = sorted(journal.read(found.directory), key=lambda copy: copy.order)
+    return [os.path.basename(copy.source) for copy in copies]
+
+
+@pytest.mark.parametrize(
+    ("first", "expected"),
+    [
+        ([], ["new", "log", "best1", "best2", "ckpt"]),
+        (["ckpt"], ["ckpt", "new", "log", "best1", "best2"]),
+        (["d/best*", "new"], ["best1", "best2", "new", "log", "ckpt"]),
+        (["best2", "d"], ["best2", "log", "best1", "ckpt", "new"]),
+        (["best?", "ckpt"], ["best1", "best2", "ckpt", "new", "log"]),
+        (["node/d"], ["log", "best1", "best2", "ckpt", "new"]),
+        (["*/ckpt", "absent"], ["ckpt", "new", "log", "best1", "best2"]),
+    ],
+)
+def test_what_was_named_comes_first_and_then_the_newest(place: Place, first: list[str], expected: list[str]) -> None:
+    (place.node / "d/sub").mkdir(parents=True)
+    for age, name in enumerate(("new", "d/log", "d/best1", "d/best2", "d/sub/ckpt")):
+        (place.node / name).write_bytes(b"x")
+        os.utime(place.node / name, (time.time() - age * 100,) * 2)
+    assert order(save(place, "d", "new", first=first)) == expected
+
+
+def test_what_was_named_is_what_a_full_file_system_still_takes(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place.node / "d").mkdir()
+    for age, name in enumerate(("new", "newer", "d/best")):
+        (place.node / name).write_bytes(bytes(100_000))
+        os.utime(place.node / name, (time.time() - age * 100,) * 2)
+    Quota(monkeypatch, 150_000, errno.ENOSPC)
+    monkeypatch.setattr(salvage, "THREADS", 1)
+    with pytest.raises(HomeFull, match="d/best"):
+        save(place, "d", "new", "newer", first=["best"])
+    (directory,) = saved_dirs(place)
+    assert [os.path.basename(copy.source) for copy in journal.read(directory)] == ["best"]
 
 
 def test_what_is_wrong_with_one_output_does_not_cost_the_others(place: Place) -> None:
@@ -101,12 +138,27 @@ def test_nothing_to_save_is_said_and_leaves_nothing(place: Place) -> None:
 
 
 def test_a_name_that_is_not_utf8_is_saved_too(place: Place) -> None:
-    name = os.fsdecode(b"caf\xe9")
-    (place.node / "d").mkdir()
-    (place.node / "d" / name).write_bytes(b"x")
+    """Under a name that Globus can move, which is said; nothing else is lost to it."""
+    top = place.node / "d" / os.fsdecode(b"\xfcber")
+    top.mkdir(parents=True)
+    long = b"\xff" * 200
+    for name in (b"caf\xe9", b"caf%E9", b"caf%E9%", "café".encode(), long):
+        (top / os.fsdecode(name)).write_bytes(name)
     found = save(place, "d")
-    assert [copy.path for copy in journal.read(found.directory)] == [name]
-    assert (Path(found.directory) / "data/0" / name).read_bytes() == b"x"
+    data = Path(found.directory) / "data/0"
+    saved = {path.name: path.read_bytes() for path in (data / "%FCber").iterdir()}
+    assert saved == {
+        "caf%E9%%": b"caf\xe9",
+        "caf%E9": b"caf%E9",
+        "caf%E9%": b"caf%E9%",
+        "café": "café".encode(),
+        "%FF" * 80: long,
+    }
+    kept = archive.find(place.config.home_paths, found.receipt.id)
+    assert len(kept.warnings) == 3
+    words = "its name is not UTF-8, which Globus does not move; it was saved, and is sent, as %FCber"
+    assert f"{place.node}/d/%FCber: {words}" in kept.warnings
+    assert {file.source for file in kept.files} == {encoding.utf8(str(path)) for path in top.iterdir()}
 
 
 def test_when_the_time_is_up_what_is_whole_counts_and_the_rest_is_named(
