@@ -27,8 +27,8 @@ __all__ = ["user"]
 pytestmark = pytest.mark.slow
 
 SIZE = 4_000_000
-#: So slow that nothing is over before what is done to it is done.
-RATE = 300_000
+#: So slow that nothing is over before what is done to it is done, on a loaded machine either.
+RATE = 40_000
 
 OTHERS = ("2", "3")
 
@@ -50,7 +50,7 @@ class Crowd:
         for other in self.others:
             other.acquire()
         self.stages = [self._stage(number) for number in OTHERS]
-        self.tasks = eventually(self._moving, 20.0)
+        self.tasks = eventually(self._moving)
         self.old = parts(user)
 
     def _stage(self, number: str) -> procs.Process:
@@ -68,7 +68,7 @@ class Crowd:
 
     def finish(self) -> None:
         """Both requests end well, by the tasks that they had. :raises AssertionError: they do not."""
-        eventually(lambda: self._goes_on(), 30.0)
+        eventually(self._goes_on)
         self.box.sandbox.clear()
         assert [stage.wait(40) for stage in self.stages] == [0, 0]
         for number, data in self.data.items():
@@ -160,7 +160,7 @@ def the_keeper_is_told_to_go(crowd: Crowd) -> None:
 )
 def test_the_requests_of_others_outlive_the_leader(crowd: Crowd, death: Callable[[Crowd], None]) -> None:
     death(crowd)
-    second = eventually(lambda: _led_by_another(crowd), 20.0)
+    second = eventually(lambda: _led_by_another(crowd))
     assert second.keeper in {job(number).key for number in OTHERS}
     gone(crowd, "desk", "guard", "gcp")
     crowd.finish()
@@ -188,7 +188,7 @@ def _of_gcp(crowd: Crowd, word: str) -> ProcessId:
 @pytest.mark.parametrize("part", ["gc-ctrl.py", "globusconnectpersonal", "gc.py"])
 def test_the_requests_of_others_outlive_gcp(crowd: Crowd, part: str) -> None:
     kill(_of_gcp(crowd, part))
-    eventually(lambda: gone(crowd, "guard", "gcp"), 20.0)
+    eventually(lambda: gone(crowd, "guard", "gcp"))
     crowd.finish()
     crowd.nothing_is_left()
 
@@ -202,14 +202,14 @@ def test_the_requests_of_others_outlive_a_relaytool(crowd: Crowd) -> None:
 
 def test_the_requests_of_others_outlive_the_guard(crowd: Crowd) -> None:
     kill(one_of(crowd.user, "guard"))
-    eventually(lambda: gone(crowd, "guard", "gcp"), 20.0)
+    eventually(lambda: gone(crowd, "guard", "gcp"))
     crowd.finish()
     crowd.nothing_is_left()
 
 
 def test_the_requests_of_others_outlive_the_desk(crowd: Crowd) -> None:
     kill(one_of(crowd.user, "desk"))
-    eventually(lambda: bool(parts(crowd.user)["desk"]), 20.0)
+    eventually(lambda: bool(parts(crowd.user)["desk"]))
     crowd.finish()
     assert parts(crowd.user)["guard"] == crowd.old["guard"], "GCP was stopped for nothing"
     crowd.nothing_is_left()
@@ -222,8 +222,8 @@ def test_the_requests_of_others_outlive_the_desk(crowd: Crowd) -> None:
 @pytest.mark.parametrize("kind", ["wedge", "disconnect"])
 def test_an_endpoint_that_the_service_loses_is_mended_and_the_requests_finish(crowd: Crowd, kind: str) -> None:
     crowd.box.sandbox.fault(kind, endpoint=crowd.first.endpoint_id)
-    eventually(lambda: leader(crowd.user).state == endpoint.MENDING, 15.0)
-    eventually(lambda: gone(crowd, "guard", "gcp"), 15.0)
+    eventually(lambda: leader(crowd.user).state == endpoint.MENDING)
+    eventually(lambda: gone(crowd, "guard", "gcp"))
     crowd.box.sandbox.clear()
     crowd.finish()
     crowd.nothing_is_left()
