@@ -223,11 +223,19 @@ def start_keeper(config: Config, job: Job, script: ProcessId) -> None:
     """Start the job's keeper and wait until it holds its lock, or another one does.
 
     It stays in our session and process group, so that the scheduler finds it, and inherits no descriptor but its log.
+    One that dies at its start, killed by anybody, is started once more.
 
-    :raises KeeperFailed: neither within 10 s; the message has the end of its log.
+    :raises KeeperFailed: neither within 10 s, or it died both times; the message has the end of its log.
     """
-    paths = config.node_paths
-    log_path = f"{paths.logs}/keeper-{safe_name(job.key)}.log"
+    log_path = f"{config.node_paths.logs}/keeper-{safe_name(job.key)}.log"
+    said = _start(config, job, script, log_path) or _start(config, job, script, log_path)
+    if said not in (HOLDS, HELD):
+        why = _tail(log_path) or said.decode() or "it was killed"
+        raise KeeperFailed(f"The keeper of job {job.key} did not start{'' if said else ', tried twice'}: {why}")
+
+
+def _start(config: Config, job: Job, script: ProcessId, log_path: str) -> bytes:
+    """What the new keeper said; b"" where it died instead."""
     ready, answer = os.pipe2(os.O_CLOEXEC)
     log = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     argv = ["-m", "nodexfer.node.keeper", str(answer), *map(str, script), job.scheduler, job.cluster, job.id]
@@ -250,8 +258,7 @@ def start_keeper(config: Config, job: Job, script: ProcessId) -> None:
     if child.wait(1.0) is None:
         child.kill()
         child.wait(1.0)
-    if said not in (HOLDS, HELD):
-        raise KeeperFailed(f"The keeper of job {job.key} did not start: {_tail(log_path) or said.decode() or 'died'}")
+    return said
 
 
 def _environment(config: Config) -> dict[str, str]:

@@ -263,8 +263,9 @@ class Keeper:
         return True
 
     def _must_tidy(self) -> bool:
-        """What a killed leader has not given back is given back by the last one here at the latest."""
-        if not left_behind(self.paths) and not work.submitted_by_the_dead(self.paths, [self.job.key]):
+        """What a killed leader has not given back is given back by the last one here at the latest; and it ends what
+        Globus still has of anybody's requests, its own job's too. Tried once: what can not be done waits for others."""
+        if self.leadership.in_vain or not (left_behind(self.paths) or work.submitted(self.paths)):
             return False
         with registry.Transaction(self.paths) as table:
             lives = registry.lives_at(self.paths)

@@ -40,6 +40,10 @@ READY_SECONDS = 120.0
 STEADY_SECONDS = 60.0
 
 
+class TurnLost(Exception):
+    """Another GCP of this user was quicker to start: what we have is given back, and we wait in line."""
+
+
 class Term:
     """Use once, in the thread that has the lock. ``descriptor`` is the node_dir, locked since ``since`` (epoch)."""
 
@@ -92,14 +96,25 @@ class Term:
                 pass
         except LeaseLost as error:
             self._trouble = True
-            say(str(error))
-            self._parts.stop_gcp()
-            self._parts.stop_desk()
-            self._parts.stop_renewal()
-            self._lease = None
-            self._notice.say(endpoint.STARTING, str(error), endpoint_id=None, entry=None, lease=None, fenced=False)
+            self._drop_lease(str(error))
+            return False
+        except TurnLost as error:
+            lease = self._drop_lease(str(error))
+            self._try(lambda: claims.give_back(self.config, lease))
             return False
         return True
+
+    def _drop_lease(self, why: str) -> Lease:
+        """Stop all that is of this lease; which it was."""
+        lease, self._lease = self._lease, None
+        assert lease is not None
+        say(why)
+        self._parts.stop_gcp()
+        self._parts.stop_desk()
+        self._parts.stop_renewal()
+        self._before = self._prepared = None
+        self._notice.say(endpoint.STARTING, why, endpoint_id=None, entry=None, lease=None, fenced=False, exchanges={})
+        return lease
 
     def _take_lease(self) -> claims.Prepared:
         if self._before is None:  # nothing to go on with: no GCP of this place runs, and an endpoint would lie idle
@@ -146,9 +161,13 @@ class Term:
         """Until no GCP of this user runs here: another place's is given up when it is idle, a stranger's by its owner.
 
         A guard that a SIGKILL ended may have left ours: it is cleared away by the start of the next one.
+
+        :raises TurnLost: we have an endpoint, and no task is under way on it that would go on when our turn comes.
         """
         with claims.Turn(self.config, self.job) as turn:
             while not turn.has_come:
+                if self._lease is not None and not work.under_way(self.paths, self._lease.number):
+                    raise TurnLost("another GCP of this user was quicker: giving the endpoint back until it has ended")
                 turn.join()
                 self._waits(turn.foreign())
                 self._parts.sleep(TURN_SECONDS)

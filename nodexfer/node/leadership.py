@@ -49,6 +49,12 @@ class Leadership:
         self._failed_at = 0.0
         self._yielding = False
         self._linger = config.linger
+        self._tidying = False
+        #: The processor time of the thread: its clock, and what it said last.
+        self._clock = time.CLOCK_THREAD_CPUTIME_ID
+        self._ran = 0
+        #: A term to tidy up failed.
+        self.in_vain = False
 
     # -- the keeper's main thread ------------------------------------------------------------------------------------
 
@@ -62,7 +68,7 @@ class Leadership:
         """Take the lock once, to give back what a killed leader has left, and to end what dead jobs had begun."""
         with self._turn:
             self._wanted, self._retired = True, False
-        self._linger = 0.0
+        self._linger, self._tidying = 0.0, True
         if not self.running:
             self._start()
 
@@ -87,6 +93,7 @@ class Leadership:
         with self._turn:
             self._retired = False
         self._linger = self._config.linger
+        self._tidying = self.in_vain = False
 
     def give_up(self, seconds: float) -> None:
         """Retire, and wait for the end of the term, at most so long."""
@@ -105,10 +112,21 @@ class Leadership:
         return self.running and self._wanted and not self._leading
 
     def beat(self) -> None:
-        """Show the others that we live, if we lead. By the keeper's main thread: what the leader waits for (a file
-        system, the service) may take longer than anybody is silent."""
-        if self._leading:
+        """Show the others that we lead, if the thread that leads has run since this was last asked.
+
+        It turns every second; one that hangs (in a file system, for a lock) uses no processor time, and so its heart
+        does not beat: who waits ends us. Removing a large directory takes long, and is work.
+        """
+        if self._leading and self._has_run():
             beat(self._paths)
+
+    def _has_run(self) -> bool:
+        try:
+            ran = time.clock_gettime_ns(self._clock)
+        except OSError:  # it has just ended
+            return False
+        before, self._ran = self._ran, ran
+        return ran != before
 
     def _start(self) -> None:
         self._stop.clear()
@@ -129,6 +147,7 @@ class Leadership:
     # -- the thread --------------------------------------------------------------------------------------------------
 
     def _lead(self) -> None:
+        self._clock = time.pthread_getcpuclockid(threading.get_ident())
         if self._yielding:
             self._yielding = False
             time.sleep(YIELD_SECONDS)
@@ -174,6 +193,9 @@ class Leadership:
         """Tell those of our job that wait: the requests, and ``acquire --endpoint`` by :mod:`nodexfer.node.failure`."""
         if not locks.same(descriptor, self._paths.node_dir):
             return  # another place is there now, with a keeper and news of its own
+        if self._tidying:  # nobody waits, and what Globus works on must be known to the next one
+            self.in_vain = True
+            return
         for directory in work.requests(self._paths, self._job.key):
             work.refuse(directory, error)
         self._failed_at = time.time()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from nodexfer import records
@@ -45,14 +45,23 @@ def requests(paths: NodePaths, job: str | None = None) -> list[str]:
     ]
 
 
-def submitted_by_the_dead(paths: NodePaths, living: Collection[str]) -> list[str]:
-    """Requests that Globus knows of and whose job (not among the keys ``living``) is dead: tasks to be cancelled."""
-    alive = {safe_name(job) for job in living}
-    return [
-        directory
-        for directory in requests(paths)
-        if os.path.basename(os.path.dirname(directory)) not in alive and os.path.exists(f"{directory}/batch.json")
-    ]
+def submitted(paths: NodePaths) -> list[str]:
+    """The requests that Globus knows of and that are not over: where no job lives any more, tasks to be cancelled."""
+    return [directory for directory in requests(paths) if os.path.exists(f"{directory}/batch.json")]
+
+
+def under_way(paths: NodePaths, lease: int) -> bool:
+    """Does Globus have a task that was submitted under this lease, and that goes on by itself with its endpoint?"""
+    return any(_lease_of(directory) == lease for directory in submitted(paths))
+
+
+def _lease_of(directory: str) -> int | None:
+    try:
+        with open(f"{directory}/batch.json", "rb") as file:
+            found = json.load(file)["lease"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return found if isinstance(found, int) else None
 
 
 def wanting(holds: Iterable[Hold]) -> list[Hold]:
@@ -77,12 +86,18 @@ def waiting(directory: str) -> Waiting | None:
 
 
 def refuse(directory: str, error: NodexferError) -> None:
-    """Give a request its end, where no desk is there to do it. A request that has gone meanwhile is no error."""
-    if os.path.exists(f"{directory}/result.json"):
+    """Give a request its end, where no desk is there to do it. A request that has gone meanwhile is no error.
+
+    One that was called off while Globus works on it has nobody who waits, and stays for the desk that ends its task.
+    """
+    begun, called_off, over = (
+        os.path.exists(f"{directory}/{name}") for name in ("batch.json", "cancel", "result.json")
+    )
+    if over or (begun and called_off):
         return
     try:
         # A task that Globus has of it is ended by the next desk, for which the request stays.
-        unfinished = {"unfinished": True} if os.path.exists(f"{directory}/batch.json") else {}
+        unfinished = {"unfinished": True} if begun else {}
         answer = {"format": FORMAT, "error": error.as_record(), **unfinished}
         records.write(f"{directory}/result.json", answer)
     except NodexferError:

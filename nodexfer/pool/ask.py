@@ -34,11 +34,14 @@ class Ask(NamedTuple):
 
 
 def ask_service(config: Config, endpoint_id: str) -> bool | None:
-    """What the service says of the endpoint: by a process of its own, since the leader stays light."""
+    """What the service says of the endpoint: by a process of its own, since the leader stays light.
+
+    Waited for less than a leader may be silent (:mod:`nodexfer.node.silence`): no answer is None.
+    """
     argv = procs.python("-m", "nodexfer.globus.connected", endpoint_id)
     environ = {**os.environ, **config.environment()}
     try:
-        done = procs.run(argv, timeout=3 * config.service_timeout, environ=environ, cwd="/")
+        done = procs.run(argv, timeout=min(3 * config.service_timeout, config.silence / 2), environ=environ, cwd="/")
     except OSError:
         return None
     return {"connected": True, "not connected": False}.get(done.out.strip()) if done.code == 0 else None

@@ -6,8 +6,9 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -109,6 +110,28 @@ def test_a_keeper_that_can_not_start_is_an_error_and_the_hold_is_gone(
     with pytest.raises(KeeperFailed, match="no such file"):
         hold.take(config, job(), procs.this())
     assert holds(config) == []
+
+
+@pytest.mark.parametrize("deaths", [1, 2])
+def test_a_keeper_that_is_killed_while_it_starts_is_started_once_more(
+    config: Config, monkeypatch: pytest.MonkeyPatch, deaths: int
+) -> None:
+    usual, starts = procs.spawn, []
+
+    def spawn(argv: Sequence[str], **options: Any) -> procs.Process:
+        starts.append(argv)
+        return usual(["sh", "-c", "kill -KILL $$"] if len(starts) <= deaths else argv, **options)
+
+    monkeypatch.setattr(procs, "spawn", spawn)
+    if deaths == 1:
+        taken = hold.take(config, job(), procs.this())
+        assert keeper(config).alive
+        hold.release(config, taken.id)
+    else:
+        with pytest.raises(KeeperFailed, match="did not start, tried twice: it was killed"):
+            hold.take(config, job(), procs.this())
+        assert holds(config) == []
+    assert len(starts) == 2
 
 
 # -- ending

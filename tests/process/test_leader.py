@@ -14,7 +14,7 @@ from nodexfer.node import endpoint, hold
 from nodexfer.node import ready as waiting
 from nodexfer.pool import lease as leases
 from tests.support import eventually
-from tests.support.holding import is_cleared, job, kill, nodexfer, remove, script
+from tests.support.holding import NODEXFER, is_cleared, job, kill, nodexfer, remove, script
 from tests.support.leading import held, leader, make_pool, one_of, parts, quiet, ready, tops, user
 from tests.support.sandbox import Box, Gcp
 
@@ -101,6 +101,34 @@ def test_gcp_that_dies_is_started_again_once_and_then_given_up_in_words(user: Co
         assert "lost, mended, and lost again: GCP has ended" in failed
         one.must("release")
     assert is_cleared(user)
+
+
+@pytest.mark.slow
+def test_what_a_leader_gave_up_is_ended_by_the_last_keeper_before_it_goes(user: Config, box: Box) -> None:
+    """Nobody may come after it for days, and until then Globus would go on trying."""
+    make_pool()
+    (box.site / "a").write_bytes(os.urandom(4_000_000))
+    box.sandbox.fault("slow", bytes_per_second=100_000)
+    with script("1") as one:
+        one.acquire()
+        stage = procs.spawn(
+            [*NODEXFER, "stage-in", "site:/a", f"{user.node_paths.scratch(job().key)}/"],
+            environ={**os.environ, "NODEXFER_JOB_ID": "1"},
+        )
+        eventually(lambda: [task for task in _tasks(user) if task])
+        first = ready(user)
+        for process in parts(user)["gcp"]:
+            kill(process)
+        eventually(lambda: _ready_later(user, first.ready_at))
+        for process in parts(user)["gcp"]:
+            kill(process)
+        assert stage.wait(30.0) == 36
+        eventually(lambda: held(user) == [])
+        assert box.sandbox.status()["tasks"]["ACTIVE"] == 1
+        one.must("release")
+        assert box.sandbox.status()["tasks"]["ACTIVE"] == 0
+    assert is_cleared(user)
+    assert quiet(user)
 
 
 def _ready_later(config: Config, before: float | None) -> endpoint.Endpoint:

@@ -14,11 +14,12 @@ import pytest
 from nodexfer import procs
 from nodexfer.config import Config
 from nodexfer.identity import ProcessId, boot_id
-from nodexfer.node import endpoint
+from nodexfer.node import endpoint, hold
+from nodexfer.node.status import tasks
 from nodexfer.pool import lease as leases
 from nodexfer.pool.waiting import Queue
 from tests.support import eventually
-from tests.support.holding import Script, keeper, place, script, told
+from tests.support.holding import NODEXFER, Script, job, keeper, kill, place, script, told
 from tests.support.leading import held, leader, make_pool, parts, quiet, ready, tops, user
 from tests.support.sandbox import Box, Gcp, running_gcp
 
@@ -53,7 +54,7 @@ def test_an_idle_endpoint_is_given_back_when_another_node_waits(user: Config, bo
         with Queue(user.home_paths.pool(user.pool), ELSEWHERE) as queue:
             queue.join()
             assert "job 7 on elsewhere waits for an endpoint" in one.must("status")
-            eventually(lambda: _gave_back(user, queue), 25.0)
+            eventually(lambda: _gave_back(user, queue))
         assert old.alive, "the job still holds"
         one.must("stage-in --overwrite site:/a $NODEXFER_SCRATCH/")
         one.must("release")
@@ -115,8 +116,7 @@ def test_a_place_that_waits_for_its_turn_says_for_whom_and_holds_no_endpoint(use
         ready(user, one.job.key)
         two.acquire()
         two.run(f"{_nodexfer()} stage-in site:/a $NODEXFER_SCRATCH/ >/dev/null 2>&1 &")
-        found = eventually(lambda: _waits(other))
-        assert "Another place of this node has its turn: job 1" in found.message
+        eventually(lambda: "Another place of this node has its turn: job 1" in _waits(other).message)
         assert len(held(user)) == 1
         assert "waits for this host's turn" in two.must("status")
         assert [row["job"] for row in told("status")["pool"]["turns"]] == ["2"]
@@ -158,6 +158,60 @@ def test_a_gcp_started_by_hand_is_waited_for_before_an_endpoint_is_taken(
         foreign.stop()
         code, _ = one.run("wait && cmp $NODEXFER_SCRATCH/a " + str(box.site / "a"))
         assert code == 0
+        one.must("release")
+    assert quiet(user)
+
+
+@contextmanager
+def overtaken(user: Config, number: str, make_gcp: Callable[[], Gcp]) -> Iterator[None]:
+    """A leader is killed, and before its job has another a GCP that somebody started by hand has the address."""
+    kill(keeper(user, number))
+    eventually(lambda: not any(parts(user)[kind] for kind in ("desk", "guard", "gcp")))
+    foreign = make_gcp()
+    hold.ensure_keeper(user, job(number))
+    eventually(lambda: _waits(user))
+    yield
+    foreign.stop()
+
+
+def test_a_place_that_finds_its_turn_lost_gives_its_endpoint_back_while_it_waits(
+    user: Config, box: Box, make_gcp: Callable[[], Gcp]
+) -> None:
+    make_pool()
+    with script("1") as one:
+        one.acquire("--endpoint")
+        first = ready(user)
+        assert held(user) == [first.lease]
+        with overtaken(user, "1", make_gcp):
+            eventually(lambda: held(user) == [])
+            assert "neither joined nor stopped" in eventually(lambda: _waits(user)).message
+        assert ready(user).lease == 2
+        one.must("release")
+    assert quiet(user)
+
+
+def test_a_place_that_finds_its_turn_lost_keeps_the_endpoint_on_which_a_task_is_under_way(
+    user: Config, box: Box, make_gcp: Callable[[], Gcp]
+) -> None:
+    make_pool()
+    (box.site / "a").write_bytes(os.urandom(2_000_000))
+    with script("1") as one:
+        one.acquire("--endpoint")
+        first = ready(user)
+        box.sandbox.fault("slow", bytes_per_second=100_000)
+        stage = procs.spawn(
+            [*NODEXFER, "stage-in", "site:/a", f"{user.node_paths.scratch(job('1').key)}/"],
+            environ={**os.environ, "NODEXFER_JOB_ID": "1"},
+        )
+        eventually(lambda: any(row["task"] for row in tasks(user.node_paths)))
+        procs.signal(ProcessId.of(stage.pid), signal.SIGSTOP)  # or it would start a keeper at once
+        with overtaken(user, "1", make_gcp):
+            assert held(user) == [first.lease]
+            procs.signal(ProcessId.of(stage.pid), signal.SIGCONT)
+            box.sandbox.clear()
+        assert stage.wait(40.0) == 0
+        assert ready(user).lease == first.lease
+        assert sum(box.sandbox.status()["tasks"].values()) == 1, "the task was submitted again"
         one.must("release")
     assert quiet(user)
 

@@ -14,7 +14,7 @@ import pytest
 from nodexfer import procs
 from nodexfer.config import Config
 from nodexfer.identity import ProcessId
-from nodexfer.node import silence
+from nodexfer.node import hold, silence
 from tests.support import eventually
 from tests.support.holding import NODEXFER, Script, is_cleared, job, keeper, script
 from tests.support.leading import is_ready, leader, make_pool, parts, quiet, ready, user
@@ -95,6 +95,48 @@ def _holds_of(user: Config, number: str) -> str:
     from tests.support.holding import holds
 
     return "echo " + " ".join(hold.id for hold in holds(user) if hold.job == job(number).key)
+
+
+def test_a_leader_that_hangs_while_its_process_lives_is_ended_and_the_requests_of_others_go_on(
+    user: Config, box: Box, tmp_path: Path
+) -> None:
+    """In a system call that does not come back: open(2) of a FIFO, where the pool had a file."""
+    (box.site / "a").write_bytes(os.urandom(100_000))
+    make_pool()
+    [entry] = Path(user.home_paths.pool(user.pool)).glob("p*")
+    record, kept, fifo = entry / "record.json", entry / ".kept", entry / ".fifo"
+    os.rename(record, kept)
+    os.mkfifo(record)
+    os.link(record, fifo)
+    with script("1") as one, script("2") as two:
+        one.acquire()
+        two.acquire()
+        old = keeper(user, "1")
+        hold.take(user, job("1"), procs.this(), endpoint=True)
+        eventually(lambda: leader(user).keeper == job("1").key)
+        waits = stage(user, "2")
+        eventually(lambda: not old.alive)
+        os.rename(kept, record)
+        # The next one may hang there by now: it gets what it waits for.
+        eventually(lambda: _is_over(waits, fifo, record.read_bytes()))
+        assert ended(waits)[0] == 0
+        fifo.unlink()
+        two.must("release")
+        one.kill()
+    eventually(lambda: not parts(user)["keeper"])
+
+
+def _is_over(waits: procs.Process, fifo: Path, data: bytes) -> bool:
+    """Meanwhile a leader that hangs gets what it waits for."""
+    if waits.poll() is not None:
+        return True
+    try:
+        descriptor = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError:  # nobody has it open
+        return False
+    with open(descriptor, "wb", buffering=0) as file:
+        file.write(data)
+    return False
 
 
 def test_a_leader_that_lives_is_left_alone_however_long_others_wait(user: Config, one: Script, box: Box) -> None:

@@ -189,10 +189,11 @@ def test_requests_that_are_over_or_half_written_are_no_work(config: Config) -> N
     assert work.requests(paths, "b") == []
 
 
-def test_what_dead_jobs_had_submitted_is_work_for_those_who_live(config: Config) -> None:
-    fill(config, "a")
-    fill(config, "b")
-    assert work.submitted_by_the_dead(config.node_paths, ["b"]) == [config.node_paths.request("a", "a-moves")]
+def test_what_globus_knows_of_is_told_from_what_only_waits(config: Config) -> None:
+    made = fill(config, "a")
+    assert work.submitted(config.node_paths) == [str(made["a-moves"])]
+    (made["a-moves"] / "result.json").touch()
+    assert work.submitted(config.node_paths) == []
 
 
 def ask(config: Config, name: str, patience: float | None, deadline: float = 1e12) -> Path:
@@ -213,6 +214,20 @@ def test_only_those_out_of_patience_are_refused(config: Config) -> None:
     assert told == ["0", "3"]
     result = json.loads((impatient / "result.json").read_text())
     assert result == {"format": 1, "error": PoolExhausted("All are taken.").as_record()}
+
+
+def test_what_was_called_off_stays_for_the_desk_that_ends_its_task(config: Config) -> None:
+    """With an answer it would be over: its task would run on, and nobody would know of it."""
+    from nodexfer.errors import GcpMissing
+
+    moves, waits = ask(config, "moves", None), ask(config, "waits", None)
+    (moves / "batch.json").touch()
+    for directory in (moves, waits):
+        (directory / "cancel").touch()
+        work.refuse(str(directory), GcpMissing("None."))
+    assert not (moves / "result.json").exists()
+    assert (waits / "result.json").exists()
+    assert work.submitted(config.node_paths) == [str(moves)]
 
 
 def test_a_result_of_the_desk_is_not_overwritten(config: Config) -> None:

@@ -1,0 +1,118 @@
+"""The thread that leads, as the keeper's main thread has it: its heart, and what is said when it fails."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nodexfer import procs
+from nodexfer.config import Config
+from nodexfer.errors import GcpMissing
+from nodexfer.node import endpoint, leader, registry, work
+from nodexfer.node.leadership import Leadership
+from tests.support import eventually
+from tests.support.holding import job, place
+
+
+@pytest.fixture
+def config() -> Config:
+    found = place()
+    with registry.Transaction(found.node_paths, create=True) as table:
+        table.clear()
+    return found
+
+
+@pytest.fixture
+def lead(config: Config, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Callable[[], object]], Leadership]]:
+    """Have a term that does nothing but what it is given."""
+    made: list[Leadership] = []
+
+    def start(run: Callable[[], object]) -> Leadership:
+        class Term:
+            def __init__(self, *_: Any) -> None:
+                self.run = run
+
+        monkeypatch.setattr(leader, "Term", Term)
+        made.append(Leadership(config, job(), lambda: None))
+        return made[-1]
+
+    yield start
+    for leadership in made:
+        eventually(lambda: not leadership.running)  # noqa: B023 it is looked at before the next round
+
+
+def wanted() -> registry.Hold:
+    return registry.new_hold(job().key, procs.this(), procs.this(), True)
+
+
+def beats(config: Config, leadership: Leadership) -> bool:
+    """Does its heart beat now?"""
+    os.utime(config.node_paths.endpoint, (1, 1))
+    leadership.beat()
+    return os.stat(config.node_paths.endpoint).st_mtime > 1
+
+
+def test_the_heart_beats_while_the_thread_works_and_not_while_it_hangs(
+    config: Config, lead: Callable[[Callable[[], object]], Leadership]
+) -> None:
+    hang, end = threading.Event(), threading.Event()
+
+    def run() -> None:
+        endpoint.Notice(config.node_paths, job().key, 0.0).say(endpoint.STARTING)
+        while not end.wait(0.01):
+            if hang.is_set():
+                end.wait()
+
+    leadership = lead(run)
+    leadership.want([wanted()])
+    try:
+        eventually(lambda: beats(config, leadership))
+        eventually(lambda: beats(config, leadership))
+        hang.set()
+        eventually(lambda: not beats(config, leadership))
+        assert not beats(config, leadership)
+    finally:
+        end.set()
+    eventually(lambda: not leadership.running)
+    assert not beats(config, leadership), "it leads no more"
+
+
+def moving(config: Config) -> Path:
+    directory = Path(config.node_paths.request(job().key, "r1"))
+    directory.mkdir(parents=True)
+    for name in ("request.json", "batch.json"):
+        (directory / name).write_text("{}")
+    return directory
+
+
+def fail() -> None:
+    raise GcpMissing("There is none.")
+
+
+def test_a_term_that_fails_answers_who_waits(
+    config: Config, lead: Callable[[Callable[[], object]], Leadership]
+) -> None:
+    directory = moving(config)
+    leadership = lead(fail)
+    leadership.want([wanted()])
+    eventually((directory / "result.json").exists)
+    assert not leadership.in_vain
+
+
+def test_a_term_that_fails_to_tidy_up_answers_nobody_and_is_not_tried_again(
+    config: Config, lead: Callable[[Callable[[], object]], Leadership]
+) -> None:
+    """With an answer it would be over, and its task unknown to the next job here."""
+    moving(config)
+    leadership = lead(fail)
+    leadership.tidy()
+    eventually(lambda: leadership.in_vain)
+    eventually(lambda: not leadership.running)
+    assert len(work.submitted(config.node_paths)) == 1
+    leadership.resume()
+    assert not leadership.in_vain
