@@ -192,9 +192,16 @@ def _has_ended(task: Task) -> bool:
 
 
 def call_off(errand: Errand) -> None:
-    """End its task, if there is one, and remove what it left. Nobody else is at work on it."""
+    """End its task, if there is one, and remove what it left. Nobody else is at work on it.
+
+    What was proven and may have its name in part gets it to the end: what it replaces lies aside meanwhile.
+    """
     batch = saved(errand)
     if batch is None:
+        return
+    if batch.publishing:
+        _publish(errand, batch)
+        forget(errand)
         return
     if batch.task is None:  # it may have been heard all the same: the same id names the same task
         batch = _submit(errand, batch)
