@@ -10,7 +10,7 @@ from nodexfer.errors import NodexferError
 from nodexfer.globus.protocol import Task
 from nodexfer.staging.batches import Key
 from nodexfer.staging.outcome import Hopeless, is_calm
-from nodexfer.staging.request import Batch, BatchItem, Request
+from nodexfer.staging.request import Batch, BatchItem, Request, Result
 from nodexfer.staging.stall import Pulse
 
 #: new: to be looked at; looking: a call is under way; ready: waits for a task; moving: is in a task;
@@ -58,6 +58,8 @@ class Case:
         #: It is to end, with this error; None for one that nobody asks for any more.
         self.leaving = False
         self.error: NodexferError | None = None
+        #: Its answer, as long as there is no room on the disk to write it down.
+        self.unsaid: Result | None = None
 
     @property
     def id(self) -> str:

@@ -11,7 +11,7 @@ from nodexfer.config import Config
 from nodexfer.errors import DeadlinePassed, NodexferError, RecordNewer
 from nodexfer.identity import ProcessId
 from nodexfer.node import clean, rubbish
-from nodexfer.staging import spool
+from nodexfer.staging import exchange, spool
 from nodexfer.staging.cases import Case
 from nodexfer.staging.request import Progress, Request, Result
 
@@ -36,6 +36,7 @@ class Intake:
 
     def scan(self) -> list[Case]:
         """The new ones. One that can not be read gets that as its answer; one of a newer format is left alone."""
+        self._say_again()
         present = spool.directories(self._config.node_paths.spool)
         self._see_jobs()
         self._ignored.intersection_update(present)
@@ -102,17 +103,31 @@ class Intake:
             pass
 
     def close(self, case: Case, result: Result | None) -> None:
-        """Its last word; a request that nobody asks for any more is removed with all that exists for its sake."""
+        """Its last word; a request that nobody asks for any more is removed with all that exists for its sake.
+
+        A word that finds no room on the disk is kept, and said again at each scan as long as somebody waits for it.
+        """
         self._see_jobs()
-        self.cases.pop(case.directory, None)
-        self._told.pop(case.id, None)
+        case.unsaid = None
         if result is not None and os.path.isdir(case.directory):
-            _answer(case.directory, result)
+            if not _answer(case.directory, result):
+                case.phase, case.unsaid = "closing", result
+                return
         elif not _answered(case):
             hidden = rubbish.hide(case.directory, self._config.node_dir)
             outgoing = [base.outgoing(case.id) for base in clean.bases(self._config)]
             rubbish.bury(hidden or case.directory, outgoing)
+        self.cases.pop(case.directory, None)
+        self._told.pop(case.id, None)
         self._ignored.add(case.directory)
+
+    def _say_again(self) -> None:
+        for case in [case for case in self.cases.values() if case.unsaid is not None]:
+            if _owner_lives(case) and not spool.is_cancelled(case.directory):
+                self.close(case, case.unsaid)
+            else:
+                exchange.clear({os.path.dirname(item.local) for item in case.items if item.local})
+                self.close(case, None)
 
     def is_unwanted(self, case: Case) -> bool:
         """Its owner is dead, or has called it off, or has an answer."""
@@ -147,8 +162,9 @@ def _owner_lives(case: Case) -> bool:
     return os.path.isdir(case.directory) and ProcessId(owner.pid, owner.start, owner.namespace).alive
 
 
-def _answer(directory: str, result: Result) -> None:
+def _answer(directory: str, result: Result) -> bool:
     try:
         spool.write(directory, spool.RESULT, result)
-    except (NodexferError, OSError):  # gone: nobody asks. No room: its owner runs into its deadline
-        pass
+    except (NodexferError, OSError):  # no room; or gone, and nobody asks
+        return False
+    return True

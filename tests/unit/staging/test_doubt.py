@@ -139,6 +139,57 @@ def test_nothing_gets_its_name_while_the_next_desk_could_not_know(
     assert place.leftovers() == []
 
 
+class FullDisk:
+    """The desk's records ``names`` find no room in the spool; ``refused`` are those that were tried, in their order."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+        self.names, self.refused = set(names), list[str]()
+        self._real = spool.write
+        monkeypatch.setattr(spool, "write", self._write)
+
+    def _write(self, directory: str, name: str, record: Any) -> None:
+        if name in self.names:
+            self.refused.append(name)
+            raise DiskFull("full", "df")
+        self._real(directory, name, record)
+
+
+@pytest.mark.parametrize("side", ["in", "out"])
+@pytest.mark.parametrize("word", ["error", "success"])
+def test_an_answer_that_finds_no_room_is_given_as_soon_as_there_is_some(
+    place: Place, monkeypatch: pytest.MonkeyPatch, word: str, side: str
+) -> None:
+    ((place.site if side == "in" else place.node) / "a").write_text("a")
+    disk = FullDisk(monkeypatch, spool.RESULT, *((spool.BATCH,) if word == "error" else ()))
+    with place.desk():
+        waiting = stage_in(place) if side == "in" else stage_out(place)
+        eventually(lambda: disk.refused.count(spool.RESULT) > 1)
+        assert not waiting.is_over
+        assert place.said[-1] == {"busy": 1}
+        disk.names.clear()
+        if word == "success":
+            assert waiting.result().files[0].size == 1
+        else:
+            with pytest.raises(DiskFull):
+                waiting.result()
+        eventually(lambda: place.said[-1] == {"busy": 0})
+    assert place.leftovers() == []
+
+
+def test_a_request_whose_answer_found_no_room_goes_with_its_owner(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place.site / "a").write_text("a")
+    disk = FullDisk(monkeypatch, spool.RESULT)
+    with place.desk():
+        waiting = stage_in(place, seconds=1.0, grace=0.0)
+        eventually(lambda: disk.refused)
+        with pytest.raises(DeadlinePassed):
+            waiting.result()
+        eventually(lambda: place.leftovers() == [])
+        eventually(lambda: place.said[-1] == {"busy": 0})
+
+
 def test_a_submission_is_on_disk_before_globus_hears_of_it(place: Place) -> None:
     (place.site / "a").write_text("a")
     real, on_disk = place.globus.submit, list[bool]()
@@ -205,7 +256,7 @@ def test_a_cancellation_that_was_not_heard_is_repeated(place: Place, monkeypatch
     place.globus.held = True
     place.globus.errors["cancel"] = [ServiceUnreachable("down", "")]
     with place.desk(), pytest.raises(DeadlinePassed):
-        stage_in(place, seconds=0.3).result()
+        stage_in(place, seconds=3.0).result()
     assert [job.document.status for job in place.globus.jobs.values()] == ["FAILED"]
     assert place.leftovers() == []
 
@@ -217,7 +268,7 @@ def test_a_task_that_the_service_does_not_list_ends_with_its_request(
     (place.site / "a").write_text("a")
     place.globus.held = True
     with place.desk():
-        waiting = stage_in(place, seconds=0.5)
+        waiting = stage_in(place, seconds=3.0)
         eventually(lambda: place.globus.jobs)
         place.globus.unlisted |= set(place.globus.jobs)
         with pytest.raises(DeadlinePassed):
@@ -246,7 +297,7 @@ def test_a_task_that_is_accepted_after_its_lease_was_lost_is_cancelled(place: Pl
     def submit(submission: Submission) -> str:
         if not submitted:
             submitted.append("")
-            assert go_on.wait(10)
+            assert go_on.wait(30)
             submitted[0] = real(submission)
             return submitted[0]
         return real(submission)
