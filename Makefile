@@ -12,7 +12,7 @@ ALL_READY = $(READY) .venv-cli/.ready .venv-sdk3/.ready
 # An interpreter that may not keep its bytecode compiles everything at every start: ten times what a command costs.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-fast test-slow test-conformance test-root test-cluster simulate chaos prove lint bench lock clean distclean
+.PHONY: help demo test test-fast test-slow test-conformance test-root test-cluster simulate chaos prove prove-points prove-machine prove-simulation prove-chaos lint bench lock clean distclean
 .DELETE_ON_ERROR:
 
 help:
@@ -25,7 +25,8 @@ help:
 	@echo 'make test-cluster      a real Slurm of several nodes on this machine (root; installs it); prints its figures'
 	@echo 'make simulate          1,000 nodes and 10,000 jobs in virtual time, 20 seeds (NODES= JOBS_OF= POOL= SEEDS= or SEED=)'
 	@echo 'make chaos             kill, cut, freeze and refuse for a minute while jobs move data (CHAOS_JOBS= MINUTES= SEED=)'
-	@echo 'make prove             every crash point, simulations with a pool of 50 and of 10, five seeds of chaos; an hour'
+	@echo 'make prove             all of: prove-points (every crash point), prove-machine, prove-simulation (a pool of 50,'
+	@echo '                       of 10), prove-chaos (five seeds); each prints its figure'
 	@echo 'make lint              ruff and mypy'
 	@echo 'make bench             the figures of the README; build/bench.json'
 	@echo 'make lock              write requirements/ anew from what is installed in .venv*'
@@ -72,11 +73,20 @@ MINUTES ?= 1
 chaos: $(READY)
 	.venv/bin/nodexfer sandbox chaos --jobs $(CHAOS_JOBS) --minutes $(MINUTES) --seed $(or $(SEED),1)
 
-# The same tests that `make test` runs, at every point instead of one of several; the numbers are printed.
-prove: $(READY)
-	NODEXFER_EVERY_POINT=1 $(PYTEST) -p no:randomly -o timeout=1200 tests/crash tests/property
+# The same tests that `make test` runs, at every point instead of one of several; each part prints its figure.
+prove: prove-points prove-machine prove-simulation prove-chaos
+
+prove-points: $(READY)
+	NODEXFER_EVERY_POINT=1 $(PYTEST) -n $(JOBS) -p no:randomly -o timeout=3600 tests/crash
+
+prove-machine: $(READY)
+	NODEXFER_EVERY_POINT=1 $(PYTEST) -p no:randomly -o timeout=1200 tests/property
+
+prove-simulation: $(READY)
 	$(MAKE) simulate POOL=50
 	$(MAKE) simulate POOL=10
+
+prove-chaos: $(READY)
 	for seed in 1 2 3 4 5; do $(MAKE) chaos CHAOS_JOBS=30 MINUTES=3 SEED=$$seed || exit 1; done
 
 bench: $(ALL_READY)

@@ -14,6 +14,7 @@ from tests.crash.lab import Census, Lab
 EVERY = "NODEXFER_EVERY_POINT"
 _every = os.environ.get(EVERY) == "1"
 _deaths: dict[str, int] = {}
+PROPERTY = "deaths while: "
 
 
 @pytest.fixture
@@ -28,8 +29,17 @@ def census(request: pytest.FixtureRequest) -> Iterator[Census]:
     marker = request.node.get_closest_marker("points")
     found = Census(1 if _every or marker is None else marker.args[0])
     yield found
-    for operation, deaths in found.found.items():
-        _deaths[operation] = _deaths.get(operation, 0) + deaths
+    # With the report of the teardown, which also comes from another process of pytest-xdist.
+    request.node.user_properties.extend((PROPERTY + operation, deaths) for operation, deaths in found.found.items())
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when != "teardown":
+        return
+    for name, deaths in report.user_properties:
+        if name.startswith(PROPERTY) and isinstance(deaths, int):
+            operation = name.removeprefix(PROPERTY)
+            _deaths[operation] = _deaths.get(operation, 0) + deaths
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -38,4 +48,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.section("crash points")
     for operation, deaths in sorted(_deaths.items()):
         terminalreporter.line(f"{deaths:6} {operation}")
-    terminalreporter.line(f"{sum(_deaths.values()):6} in all, each recovered")
+    failed = len(terminalreporter.stats.get("failed", ()))
+    outcome = "each recovered" if not failed else f"and {failed} tests failed"
+    terminalreporter.line(f"{sum(_deaths.values()):6} in all, {outcome}{'' if _every else '; one of several'}")

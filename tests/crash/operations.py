@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -14,10 +15,10 @@ from typing import Any
 import nodexfer.globus.sdk
 from nodexfer import procs, records
 from nodexfer.config import Config, load
-from nodexfer.errors import HoldUnknown, OutputMissing, PoolMissing
+from nodexfer.errors import HoldUnknown, NodexferError, OutputMissing, PoolMissing
 from nodexfer.gcp import install
 from nodexfer.identity import ProcessId
-from nodexfer.node import claim, hold, registry
+from nodexfer.node import claim, hold, registry, sweep
 from nodexfer.node.keeper import Keeper
 from nodexfer.paths import private_directory
 from nodexfer.pool import lease as leases
@@ -29,8 +30,10 @@ from nodexfer.staging import resume as resuming
 from nodexfer.staging.bring import bring as bring_in
 from nodexfer.staging.client import Client
 from nodexfer.staging.send import send as send_out
+from tests.crash.forked import spawning
 from tests.crash.link import RemoteGlobus
 from tests.crash.points import Points
+from tests.support.local_globus import LocalGlobus
 
 
 def job(number: str) -> Job:
@@ -133,6 +136,26 @@ def lead(points: Points, credentials: str) -> list[Any]:
     return [lease.entry, lease.number]
 
 
+def lead_and_be_gone(points: Points, credentials: str) -> None:
+    """What a leader has that is killed: a lease, GCP's working directory with a change of its own, exchanges."""
+    config = load()
+    config.node_paths.make()
+
+    def wait(_: object) -> None:
+        raise AssertionError("there is an endpoint, and it was not taken")
+
+    prepared = claim.prepare(config, claim.take(config, job("1"), wait, wait).lease)
+    with open(f"{prepared.working}/lta/key", "w", encoding="ascii") as file:
+        file.write(credentials)
+
+
+def clean(points: Points) -> list[str]:
+    """``nodexfer clean``: what it keeps."""
+    config = load()
+    points.install()
+    return [one.path for one in sweep.sweep(config) if one.kept]
+
+
 # -- requests ------------------------------------------------------------------------------------------------------
 
 
@@ -180,6 +203,49 @@ def send(points: Points, service: str, base: str, pairs: Mapping[str, str], flag
     sends = intents.sends(dict(pairs), None, config, base=base)
     points.install()
     return send_out(_client(config, service, 20.0), sends, **marks(flags)).as_record()
+
+
+def by_via(
+    points: Points,
+    socket: str,
+    direction: str,
+    base: str,
+    pairs: Mapping[str, str],
+    flags: Mapping[str, bool],
+    whose: str,
+    child_dies_at: int,
+) -> dict[str, Any]:
+    """A stage by the route via: its receipt, or the error that it ended with; and what its child died at, or ''.
+
+    ``whose`` death it is: the "command" (by ``die_at``), the "child" (by ``child_dies_at``), or "both", when the child
+    takes its command with it, as the end of a cgroup does.
+    """
+    config = load()
+    report, its = os.pipe2(os.O_CLOEXEC)
+    command = os.getpid()
+
+    def prepare() -> None:
+        if whose == "both":
+            points.begin_anew(child_dies_at, last_deed=lambda: os.kill(command, signal.SIGKILL))
+        else:
+            points.begin_anew(child_dies_at, its)
+
+    procs.spawn = spawning(prepare)  # type: ignore[assignment]
+    nodexfer.globus.sdk.connect = lambda config, environ: RemoteGlobus(socket, points)  # type: ignore[assignment, return-value]
+    who = _client(config, LocalGlobus.service, 20.0)
+    who = who._replace(route="via", environ={**os.environ, **who.environ})
+    intend: Any = intents.fetches if direction == "in" else intents.sends
+    wanted = intend(dict(pairs), None, config, base=base)
+    points.install()
+    stage: Any = bring_in if direction == "in" else send_out
+    said: dict[str, Any] = {}
+    try:
+        said["receipt"] = stage(who, wanted, **marks(flags)).as_record()
+    except NodexferError as error:
+        said["error"] = error.as_record()
+    os.close(its)
+    said["died"] = os.read(report, 4096).decode(errors="surrogateescape")
+    return said
 
 
 def end_job(points: Points, number: str) -> None:

@@ -46,6 +46,7 @@ class Points:
         self._die_at = die_at
         self._report = report
         self._lock = threading.Lock()
+        self._last_deed: Callable[[], object] = lambda: None
         self.count = 0
 
     def hit(self, what: str, last_deed: Callable[[], object] = lambda: None) -> None:
@@ -53,8 +54,15 @@ class Points:
             self.count += 1
             if self.count == self._die_at:
                 last_deed()
+                self._last_deed()
                 _write(self._report, what.encode(errors="surrogateescape"))
                 os._exit(DEAD)
+
+    def begin_anew(self, die_at: int, report: int = -1, last_deed: Callable[[], object] = lambda: None) -> None:
+        """In a child that was forked after :meth:`install`: its points are its own. ``last_deed``: done as it dies."""
+        self._lock = threading.Lock()
+        self._report = report if report >= 0 else self._report
+        self._die_at, self._last_deed, self.count = die_at, last_deed, 0
 
     def install(self) -> None:
         """From now on, in this process: there is no way back."""

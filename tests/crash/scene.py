@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from nodexfer.errors import NodexferError
 from nodexfer.staging import intents
@@ -180,3 +180,16 @@ def each_death(census: Census, name: str, die_at: Callable[[int], End]) -> None:
             break
         deaths += 1
     census.add(name, deaths)
+
+
+def see_receipts(scene: Scene, end: End) -> None:
+    """Never a half one; "done" for what was told, and at most a word of what the dead one was about."""
+    found: dict[str, Any] = {}
+    for path in (scene.place.top / "home/receipts").rglob("*"):
+        assert path.parent.name == ".new" or not path.name.startswith(".tmp-")
+        if path.is_file() and not path.name.startswith("."):
+            receipt = read_receipt(str(path))
+            assert receipt is not None
+            found[receipt.id] = receipt.state
+    states = sorted(found.values())
+    assert states in ([["done"], ["asked", "done"], ["done", "done"]] if end.died else [["done"]])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,7 +12,7 @@ from nodexfer.node import work as waiting
 from nodexfer.staging import fence, work
 from nodexfer.staging.receipt import read as read_receipt
 from tests.crash.lab import Census, End, Lab, at
-from tests.crash.scene import FLOWS, NEW, Command, Scene, contents, each_death, new_place
+from tests.crash.scene import FLOWS, NEW, Command, Scene, contents, each_death, new_place, see_receipts
 from tests.support.place import ENDPOINT
 from tests.support.waiting import eventually
 
@@ -80,16 +79,3 @@ def test_a_command_that_dies_can_be_given_again(
         return end
 
     each_death(census, f"command: {name}", die_at)
-
-
-def see_receipts(scene: Scene, end: End) -> None:
-    """Never a half one; "done" for what was told, and at most a word of what the dead one was about."""
-    found: dict[str, Any] = {}
-    for path in (scene.place.top / "home/receipts").rglob("*"):
-        assert path.parent.name == ".new" or not path.name.startswith(".tmp-")
-        if path.is_file() and not path.name.startswith("."):
-            receipt = read_receipt(str(path))
-            assert receipt is not None
-            found[receipt.id] = receipt.state
-    states = sorted(found.values())
-    assert states in ([["done"], ["asked", "done"], ["done", "done"]] if end.died else [["done"]])

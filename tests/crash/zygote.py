@@ -19,13 +19,14 @@ from typing import Any
 # For the children: a module that a child imports costs every child.
 import nodexfer.gcp.configdir
 import nodexfer.globus.sdk
-import nodexfer.node.clean
+import nodexfer.node.sweep
 import nodexfer.session
 import nodexfer.staging.bring
 import nodexfer.staging.desk
-import nodexfer.staging.send  # noqa: F401
+import nodexfer.staging.send
+import nodexfer.staging.via  # noqa: F401
 from tests.crash import operations
-from tests.crash.points import Points
+from tests.crash.points import DEAD, Points
 
 STUCK = -1
 
@@ -45,6 +46,8 @@ def _one(order: dict[str, Any]) -> dict[str, Any]:
     code = _wait(child, order["seconds"])
     with open(mine, "rb") as file:
         words = file.read().decode(errors="surrogateescape").split("\0")
+    if code == -signal.SIGKILL:  # by a child of its own, which died as well
+        code = DEAD
     if code == 0:
         return {"code": code, "points": int(words[0]), "last": "", "said": json.loads(words[1])}
     return {"code": code, "points": 0, "last": words[0], "said": None}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -42,6 +43,8 @@ HOSTS = ("one", "one", "two")
 NODES = st.sampled_from(range(len(HOSTS)))
 JOBS = st.sampled_from(("a", "b[1]"))
 ENTRIES = ("p-1", "p-2")
+#: How many lives and steps there were, of all machines of this process.
+LIVED: Counter[str] = Counter()
 
 
 class Place:
@@ -78,6 +81,7 @@ class Place:
 class Machine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
+        LIVED["lives"] += 1
         self.top = Path(tempfile.mkdtemp())
         self.now = 1000.0
         self.offset = 0.0
@@ -387,6 +391,10 @@ class Machine(RuleBasedStateMachine):
         return f"{self.top}/home/pool/default/{entry}"
 
     # -- what is always true -----------------------------------------------------------------------------------------
+
+    @invariant()
+    def a_step_is_counted(self) -> None:
+        LIVED["steps"] += 1
 
     @invariant()
     def the_count_is_that_of_the_holds_that_live(self) -> None:
