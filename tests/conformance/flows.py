@@ -71,7 +71,7 @@ def refused(status: int, code: str, call: Any, *arguments: Any, **keywords: Any)
 
 
 def wait(tc: TransferClient, task: str) -> dict[str, Any]:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 30
     while (document := tc.get_task(task))["status"] == "ACTIVE":
         assert time.monotonic() < end, document
         time.sleep(0.02)
@@ -204,7 +204,7 @@ def step_a_missing_source_is_retried_until_cancelled() -> None:
     data = transfer_data(tc, SITE, OTHER)
     data.add_item("/is/not/there", "/x")
     task = tc.submit_transfer(data)["task_id"]
-    end = time.monotonic() + 10
+    end = time.monotonic() + 30
     while (document := tc.get_task(task))["nice_status"] != "FILE_NOT_FOUND":
         assert time.monotonic() < end, document.data
         time.sleep(0.01)

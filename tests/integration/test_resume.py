@@ -71,7 +71,7 @@ def test_a_resume_that_was_killed_is_gone_on_with_by_the_next(user: User) -> Non
     """Its task goes on meanwhile; the second follows the same one."""
     have = outputs(user)
     save(user, "a", "d")
-    user.box.sandbox.fault("slow", endpoint=user.box.site_id, bytes_per_second=200_000)
+    user.box.sandbox.fault("slow", endpoint=user.box.site_id, bytes_per_second=20_000)
     (directory,) = salvage_record.directories(user.config.home_paths)
     child = procs.spawn([*NODEXFER, "resume"], environ={**os.environ, **user.environ})
     eventually(lambda: '"task":"' in "".join(path.read_text() for path in Path(directory).glob("task-*.json")))

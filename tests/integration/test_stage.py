@@ -14,6 +14,7 @@ import pytest
 
 from nodexfer import procs
 from nodexfer.identity import ProcessId
+from nodexfer.staging import spool
 from tests.support.holding import NODEXFER, Script, is_cleared
 from tests.support.sandbox import Box
 from tests.support.user import User
@@ -88,8 +89,10 @@ def test_a_manifest_and_the_receipt_as_json(user: User) -> None:
 
 
 def test_jobs_of_one_node_share_the_endpoint_and_its_tasks(user: User) -> None:
+    """Three tasks move at once, which is all that Globus runs of a user; who asks meanwhile shares the next one."""
     for number in range(6):
         (user.site / f"f{number}").write_bytes(os.urandom(10_000))
+    user.box.sandbox.fault("slow", endpoint=user.box.site_id, bytes_per_second=1)
     scripts = [user.job(str(number)) for number in range(6)]
     for script in scripts:
         script.acquire()
@@ -102,6 +105,8 @@ def test_jobs_of_one_node_share_the_endpoint_and_its_tasks(user: User) -> None:
     threads = [threading.Thread(target=stage, args=(number,)) for number in range(6)]
     for thread in threads:
         thread.start()
+    eventually(lambda: len(spool.directories(user.config.node_paths.spool)) == 6)
+    user.box.sandbox.clear()
     for thread in threads:
         thread.join()
     for script in scripts:

@@ -71,7 +71,7 @@ def test_tokens_that_expire_are_replaced(user: User, script: Script) -> None:
 
 def test_an_endpoint_that_is_cut_off_comes_back_and_its_transfer_goes_on(user: User, script: Script) -> None:
     (user.site / "big").write_bytes(os.urandom(2_000_000))
-    slow = user.box.sandbox.fault("slow", endpoint=user.box.site_id, bytes_per_second=1_000_000)
+    slow = user.box.sandbox.fault("slow", endpoint=user.box.site_id, bytes_per_second=100_000)
 
     def cut() -> None:
         eventually(lambda: user.tasks()["ACTIVE"])

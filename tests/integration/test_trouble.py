@@ -146,7 +146,7 @@ def test_a_transfer_through_a_frozen_gcp_stalls_is_told_and_ends_well_through_a_
     user: User, script: Script, transfer: TransferClient
 ) -> None:
     (user.site / "big").write_bytes(os.urandom(3_000_000))
-    slow = user.box.sandbox.fault("slow", endpoint=user.box.site_id, bytes_per_second=1_000_000)
+    slow = user.box.sandbox.fault("slow", endpoint=user.box.site_id, bytes_per_second=100_000)
     states: list[str] = []
 
     def freeze() -> None:
@@ -191,7 +191,7 @@ def test_a_transfer_through_a_wedged_gcp_stalls_and_ends_well_when_that_is_over(
 ) -> None:
     """GCP says that it is connected, and the service gets nothing through it."""
     (user.site / "big").write_bytes(os.urandom(3_000_000))
-    slow = user.box.sandbox.fault("slow", endpoint=user.box.site_id, bytes_per_second=1_000_000)
+    slow = user.box.sandbox.fault("slow", endpoint=user.box.site_id, bytes_per_second=100_000)
 
     def wedge() -> None:
         eventually(lambda: any(task["bytes_transferred"] for task in transfer.task_list()))

@@ -96,11 +96,11 @@ def test_direct_stays_direct_and_what_is_missing_is_said(user: User) -> None:
 
 def test_a_signal_to_the_whole_job_ends_the_task_in_good_order(user: User) -> None:
     (user.site / "f").write_bytes(os.urandom(5_000_000))
-    user.box.sandbox.fault("slow", endpoint=user.box.site_id, bytes_per_second=100_000)
+    user.box.sandbox.fault("slow", endpoint=user.box.site_id, bytes_per_second=20_000)
     environ = {**os.environ, **user.environ, "NODEXFER_JOB_ID": "1"}
     argv = [*NODEXFER, "stage-in", "--route", "via", "site:/f", f"{user.root}/f"]
     child = procs.spawn(argv, environ=environ, new_group=True)
-    eventually(lambda: user.tasks().get("ACTIVE") == 1, 20.0)
+    eventually(lambda: user.tasks().get("ACTIVE") == 1)
     os.killpg(child.pid, signal.SIGTERM)
     assert child.wait(30) == Interrupted.exit_code
     assert (user.tasks()["ACTIVE"], user.tasks()["FAILED"]) == (0, 1)
@@ -119,11 +119,11 @@ def test_run_takes_the_same_way(user: User) -> None:
 def test_what_a_whole_job_that_was_killed_has_left_is_ended_by_the_next(user: User) -> None:
     """Command and child at once, as a cgroup is killed: nobody is there to end the task."""
     (user.site / "f").write_bytes(os.urandom(5_000_000))
-    user.box.sandbox.fault("slow", endpoint=user.box.site_id, bytes_per_second=100_000)
+    user.box.sandbox.fault("slow", endpoint=user.box.site_id, bytes_per_second=20_000)
     environ = {**os.environ, **user.environ, "NODEXFER_JOB_ID": "1"}
     argv = [*NODEXFER, "stage-in", "--route", "via", "site:/f", f"{user.root}/f"]
     child = procs.spawn(argv, environ=environ, new_group=True)
-    eventually(lambda: user.tasks().get("ACTIVE") == 1, 20.0)
+    eventually(lambda: user.tasks().get("ACTIVE") == 1)
     child.kill_group()
     child.wait(10)
     assert user.tasks().get("ACTIVE") == 1
@@ -137,15 +137,15 @@ def test_what_a_whole_job_that_was_killed_has_left_is_ended_by_the_next(user: Us
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
 def test_a_command_that_is_ended_takes_its_task_with_it(user: User, end: signal.Signals) -> None:
     (user.site / "f").write_bytes(os.urandom(5_000_000))
-    user.box.sandbox.fault("slow", endpoint=user.box.site_id, bytes_per_second=100_000)
+    user.box.sandbox.fault("slow", endpoint=user.box.site_id, bytes_per_second=20_000)
     environ = {**os.environ, **user.environ, "NODEXFER_JOB_ID": "1"}
     child = procs.spawn([*NODEXFER, "stage-in", "--route", "via", "site:/f", f"{user.root}/f"], environ=environ)
-    eventually(lambda: user.tasks().get("ACTIVE") == 1, 20.0)
+    eventually(lambda: user.tasks().get("ACTIVE") == 1)
     child.signal(end)
     child.wait(30)
-    eventually(lambda: user.tasks().get("FAILED") == 1 and not (user.home / "via").exists(), 20.0)
+    eventually(lambda: user.tasks().get("FAILED") == 1 and not (user.home / "via").exists())
     assert not (user.root / "f").exists()
     user.box.sandbox.clear()
     assert run(user, "stage-in", "site:/f", "f").code == 0
     assert (user.root / "f").read_bytes() == (user.site / "f").read_bytes()
-    eventually(lambda: user.leftovers() == [], 20.0)
+    eventually(lambda: user.leftovers() == [])

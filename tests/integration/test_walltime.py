@@ -64,7 +64,7 @@ def test_a_program_is_stopped_in_time_and_its_outputs_are_sent(user: User, trans
     out = user.root / "out"  # written before: the test is not about how quickly a program starts
     out.mkdir()
     (out / "x").write_text("data\n")
-    done = run(user, "--json", "--time", "43s", "--reserve", "40s", "--out", f"{out}=site:/out", "--", "sleep", "600")
+    done = run(user, "--json", "--time", "46s", "--reserve", "40s", "--out", f"{out}=site:/out", "--", "sleep", "600")
     record = told(done)
     assert done.code == 62, done
     assert (record["stopped"], record["exit_code"], record["error"]) == (True, 143, "DeadlinePassed")
@@ -87,7 +87,7 @@ def test_a_program_is_stopped_in_time_and_its_outputs_are_sent(user: User, trans
 def test_what_globus_does_not_take_in_time_is_called_off_and_saved_and_the_resume_is_named(user: User) -> None:
     user.box.sandbox.fault("slow", bytes_per_second=10_000)
     (user.root / "x").write_text("x" * 4_000_000)
-    timing = ("--time", "12s", "--reserve", "9s")
+    timing = ("--time", "15s", "--reserve", "9s")
     done = run(user, "--json", *timing, "--out", f"{user.root}/x=site:/x", "--", "sleep", "600")
     record = told(done)
     assert done.code == 62, done

@@ -126,7 +126,7 @@ def running_gcp(box: Box, directory: Path, name: str | None = None) -> Iterator[
     )
     gcp = Gcp(made["id"], display_name, config_dir, root, process)
     try:
-        eventually(lambda: _connected(box, gcp.endpoint), 20.0)
+        eventually(lambda: _connected(box, gcp.endpoint))
         yield gcp
     finally:
         gcp.stop()

@@ -59,7 +59,7 @@ class Lab:
         return key
 
     def run(self, *words: str, **environ: str) -> Completed:
-        return procs.run([self.program, *words], timeout=10.0, environ=self._environ(**environ))
+        return procs.run([self.program, *words], timeout=30.0, environ=self._environ(**environ))
 
     def set_up(self, name: str = "config") -> SetUp:
         config_dir = str(self.directory / name)
@@ -86,7 +86,7 @@ class Lab:
         shared.mkdir(exist_ok=True)
         done = self.set_up(name)
         self.start(done, "-restrict-paths", f"rw{shared}", "-shared-paths", "")
-        return self.relay.storage(done.endpoint, timeout=10.0)
+        return self.relay.storage(done.endpoint, timeout=30.0)
 
     def process(self, *words: str) -> ProcessId:
         """The one process of this lab with all of these words among its arguments."""

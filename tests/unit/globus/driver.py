@@ -64,7 +64,7 @@ def refused(kind: type[NodexferError], call: Callable[[], Any]) -> NodexferError
 
 
 def done(it: SdkGlobus, task: str) -> Task:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 30
     while not (found := it.tasks([task])[task]).over:
         assert time.monotonic() < end, found
         time.sleep(0.02)
@@ -136,7 +136,7 @@ def test_transfers(it: SdkGlobus) -> None:
 def test_a_failing_task(it: SdkGlobus) -> None:
     before = {found.id for found in it.unfinished_tasks(SITE_ID)}
     task = it.submit(submission(it, TransferItem("/none", "/none")))
-    end = time.monotonic() + 10
+    end = time.monotonic() + 30
     while it.tasks([task])[task].nice_status != "FILE_NOT_FOUND":
         assert time.monotonic() < end
         time.sleep(0.02)

@@ -166,7 +166,7 @@ def test_what_is_left_of_a_dead_neighbours_gcp_is_killed_before_its_endpoint_is_
     stray = procs.spawn(["sleep", "60"], environ={"PATH": os.environ["PATH"], "NODEXFER_GCP_DIR": working})
     try:
         assert at_once(config(tmp_path)).number == 2
-        assert stray.wait(1.0) == -signal.SIGKILL
+        assert stray.wait(10.0) == -signal.SIGKILL
     finally:
         stray.kill()
         stray.wait(5.0)

@@ -242,7 +242,7 @@ def test_what_is_still_under_way_at_the_deadline_goes_on_next_time(there: Place)
     save(there, "f")
     there.globus.held = True
     with pytest.raises(DeadlinePassed):
-        send(there, seconds=0.2)
+        send(there, seconds=2.0)
     there.globus.held = False
     assert len(send(there).tasks) == 1
     assert len(there.globus.jobs) == 1
@@ -254,7 +254,7 @@ def test_a_task_that_expired_meanwhile_is_replaced(there: Place) -> None:
     save(there, "f")
     there.globus.held = True
     with pytest.raises(DeadlinePassed):
-        send(there, seconds=0.2)
+        send(there, seconds=2.0)
     (job,) = there.globus.jobs.values()
     job.change(status="FAILED", fatal_code="EXPIRED", nice_status=None)
     there.globus.held = False

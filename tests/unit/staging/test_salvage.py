@@ -164,20 +164,20 @@ def test_a_name_that_is_not_utf8_is_saved_too(place: Place) -> None:
 def test_when_the_time_is_up_what_is_whole_counts_and_the_rest_is_named(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for number in range(20):
+    for number in range(40):
         (place.node / f"f{number:02}").write_bytes(bytes(200_000))
     real = os.fsync
 
     def slow(descriptor: int) -> None:
-        time.sleep(0.1)
+        time.sleep(1.0)
         real(descriptor)
 
     monkeypatch.setattr(salvage_copy, "os", _Os(fsync=slow))
     began = time.monotonic()
-    found = save(place, *(f"f{number:02}" for number in range(20)), seconds=0.4)
-    assert time.monotonic() - began < 4
-    assert 0 < len(found.files) < 20
-    assert len(found.files) + len(found.unsaved) == 20
+    found = save(place, *(f"f{number:02}" for number in range(40)), seconds=3.0)
+    assert time.monotonic() - began < 8
+    assert 0 < len(found.files) < 40
+    assert len(found.files) + len(found.unsaved) == 40
     assert all("the time was up" in text for text in found.unsaved)
     assert_only_whole_copies(found.directory)
 

@@ -35,7 +35,7 @@ class Tasks:
     def get(self, task: str) -> dict[str, Any]:
         return dict(self.client.get_task(task).data)
 
-    def over(self, task: str, status: str = "SUCCEEDED", seconds: float = 20.0) -> dict[str, Any]:
+    def over(self, task: str, status: str = "SUCCEEDED", seconds: float = 30.0) -> dict[str, Any]:
         """Wait for the end, which must be ``status``."""
         document = eventually(lambda: (d := self.get(task))["status"] != "ACTIVE" and d, seconds)
         assert isinstance(document, dict)
