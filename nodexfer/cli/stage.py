@@ -55,7 +55,7 @@ _OPTIONS = (
         default="120",
         show_default=True,
         metavar="TIME",
-        help="Without a byte for so long, try again through a restarted endpoint, once.",
+        help="Without a byte for so long, try again, once: through a restarted endpoint, or (via) in another task.",
     ),
     click.option("--json", "as_json", is_flag=True, help="Print the receipt on stdout."),
 )

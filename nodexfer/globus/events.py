@@ -129,7 +129,7 @@ CODES: dict[str, Code] = {
     ),
     "STALLED": Code(
         "mend",
-        "No byte moved for the time of --stall. The endpoint is restarted once, if nothing else moves through it.",
+        "No byte moved for the time of --stall. Once, the endpoint is restarted, or (via) another task is tried.",
         ("own",),
         next=_SHOW,
     ),

@@ -21,6 +21,7 @@ from nodexfer.staging import batches, look, outcome, remote
 from nodexfer.staging.outcome import Going, Hopeless, Succeeded
 from nodexfer.staging.request import Batch, BatchItem, MovedFile, MovedItem, Progress, Result
 from nodexfer.staging.via_errand import AWAY, Errand, forget, keep, patiently, saved
+from nodexfer.staging.via_watch import Watch
 
 #: Seconds between two looks at the task: a tenth of its age, within these bounds.
 _POLL = (0.1, 5.0)
@@ -36,23 +37,25 @@ def carry(errand: Errand) -> Result:
     :raises DeadlinePassed: the request's deadline has passed; the task may go on, and so may who calls this again.
     :raises NodexferError: it came to nothing, and nothing is left of it at the far side; or the message says what.
     """
+    watch = Watch(errand.request.stall, time.monotonic())
     begun = saved(errand)
     if begun is not None:
         try:
-            return _go_on(errand, begun)
+            return _go_on(errand, begun, watch)
         except NodexferError:
             if saved(errand) is not None:
                 raise
             # What an earlier process began had come to nothing by now, and has been tidied up.
-    return _go_on(errand, _plan(errand))
+    return _go_on(errand, _plan(errand), watch)
 
 
-def _go_on(errand: Errand, batch: Batch) -> Result:
+def _go_on(errand: Errand, batch: Batch, watch: Watch) -> Result:
     if batch.task is None:
         batch = _submit(errand, batch)
     files: list[MovedFile] = []
     if not batch.publishing:
-        faults = _follow(errand, batch)
+        if not _follow(errand, batch, watch):
+            return _go_on(errand, _plan(errand), watch)
         try:
             files = patiently(errand, lambda: _prove(errand, batch))
         except AWAY:
@@ -60,12 +63,10 @@ def _go_on(errand: Errand, batch: Batch) -> Result:
         except NodexferError:
             give_up(errand, batch)
             raise
-    else:
-        faults = 0
     if errand.direction == "out":
         batch = keep(errand, msgspec.structs.replace(batch, publishing=True))
         _publish(errand, batch)
-    return _result(batch, files, faults)
+    return _result(batch, files, watch)
 
 
 def _plan(errand: Errand) -> Batch:
@@ -117,37 +118,53 @@ def _submit(errand: Errand, batch: Batch) -> Batch:
 # The task ---------------------------------------------------------------------------------------------------------
 
 
-def _follow(errand: Errand, batch: Batch) -> int:
-    """Wait until the task has succeeded; its faults.
+def _follow(errand: Errand, batch: Batch, watch: Watch) -> bool:
+    """Wait until the task has succeeded. False: it stood still, and has been ended and tidied up after.
 
     :raises DeadlinePassed: it has not by then. :raises NodexferError: it will not; it has been ended.
     """
     assert batch.task is not None
     sizes = [item.size for item in batch.items]
     total = None if None in sizes else sum(size or 0 for size in sizes)
-    began, faults = time.monotonic(), 0
+    began = time.monotonic()
+    watch.begin(total, began)
     while True:
         try:
-            task, events = _look(errand.globus, batch.task, faults)
+            task, events = _look(errand.globus, batch.task, watch.faults_seen)
         except AWAY as error:
             errand.tell(Progress(state=f"trying again: {error.message}", task=batch.task))
             task, events = None, ()
         if task is not None:
-            faults = task.faults
-            decision = outcome.judge(task, events)
-            if isinstance(decision, Succeeded):
-                return faults
-            if isinstance(decision, Hopeless):
-                if _end(errand.globus, task):
-                    give_up(errand, batch)
-                raise decision.error
-            _tell(errand, task, decision, total)
+            good = _decide(errand, batch, watch, task, events, total)
+            if good is not None:
+                return good
         if time.time() >= errand.request.deadline:
             raise DeadlinePassed(
                 f"Task {batch.task} has not ended by {utc(errand.request.deadline)}; nothing was published.",
                 f"globus task show {batch.task}",
             )
         time.sleep(min(max((time.monotonic() - began) / 10, _POLL[0]), _POLL[1]))
+
+
+def _decide(
+    errand: Errand, batch: Batch, watch: Watch, task: Task, events: Sequence[Event], total: int | None
+) -> bool | None:
+    """None: it goes on; else as :func:`_follow`."""
+    now = time.monotonic()
+    watch.see(task, events, now)
+    decision = outcome.judge(task, events)
+    if isinstance(decision, Succeeded):
+        return True
+    if isinstance(decision, Going):
+        _tell(errand, task, watch.judge(decision, now), total)
+        if not watch.ends(now):
+            return None
+    ended = _end(errand.globus, task)
+    if ended:
+        give_up(errand, batch)
+    if isinstance(decision, Hopeless) and not (ended and watch.called_off):
+        raise decision.error
+    return False if ended else None
 
 
 def _look(globus: Globus, task: str, faults: int) -> tuple[Task | None, Sequence[Event]]:
@@ -271,11 +288,12 @@ def _publish(errand: Errand, batch: Batch) -> None:
         raise
 
 
-def _result(batch: Batch, files: Sequence[MovedFile], faults: int) -> Result:
+def _result(batch: Batch, files: Sequence[MovedFile], watch: Watch) -> Result:
     return Result(
         tasks=(*batch.earlier, *([batch.task] if batch.task else [])),
         attempts=batch.attempts,
-        faults=faults,
+        faults=watch.faults,
+        troubles=tuple(watch.troubles),
         items=tuple(
             MovedItem(item.number, item.is_directory, item.local, item.remote, item.size) for item in batch.items
         ),

@@ -116,6 +116,22 @@ def test_run_takes_the_same_way(user: User) -> None:
     assert is_clean(user)
 
 
+def test_a_task_that_stands_still_is_ended_and_another_one_brings_the_bytes(user: User) -> None:
+    have = fill(user.site / "set")
+    user.box.sandbox.fault("fail_path", endpoint=user.box.site_id, path="/set/a b", code="ENDPOINT_TOO_BUSY")
+    environ = {**os.environ, **user.environ, "NODEXFER_JOB_ID": "1"}
+    argv = [*NODEXFER, "stage-in", "--route", "via", "--stall", "2", "site:/set", f"{user.root}/here"]
+    child = procs.spawn(argv, environ=environ)
+    eventually(lambda: user.tasks().get("FAILED") == 1, 60.0)
+    user.box.sandbox.clear()
+    assert child.wait(60) == 0
+    assert contents(user.root / "here") == have
+    (found,) = user.receipts
+    assert (found["attempts"], len(found["tasks"])) == (2, 2)
+    assert [trouble["code"] for trouble in found["troubles"]] == ["ENDPOINT_TOO_BUSY", "STALLED"]
+    assert is_clean(user)
+
+
 def test_what_a_whole_job_that_was_killed_has_left_is_ended_by_the_next(user: User) -> None:
     """Command and child at once, as a cgroup is killed: nobody is there to end the task."""
     (user.site / "f").write_bytes(os.urandom(5_000_000))

@@ -12,11 +12,20 @@ import pytest
 
 from nodexfer import identity
 from nodexfer.config import Config, load
-from nodexfer.errors import CollectionUnknown, PermissionRefused, ServiceUnreachable, SourceMissing, TransferUnproven
+from nodexfer.errors import (
+    CollectionUnknown,
+    DeadlinePassed,
+    Interrupted,
+    PermissionRefused,
+    ServiceUnreachable,
+    SourceMissing,
+    TransferUnproven,
+)
 from nodexfer.staging import client, via_area, via_errand, via_site, via_task
-from nodexfer.staging.request import InItem, Request
+from nodexfer.staging.request import InItem, OutItem, Progress, Request
 from nodexfer.staging.via_errand import Errand
 from nodexfer.staging.via_site import Site
+from nodexfer.staging.via_watch import Watch
 from tests.support.place import OTHER, SITE, Place
 
 UUID = "66666666-6666-4666-8666-66666666666"
@@ -158,6 +167,95 @@ def test_a_task_that_does_not_end_is_not_forgotten(place: Place, monkeypatch: py
     via_task.call_off(what)
     assert [job.document.fatal_code for job in place.globus.jobs.values()] == ["CANCELED"]
     assert via_errand.saved(what) is None
+
+
+def released(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing moves until a task has been cancelled."""
+    place.globus.held = True
+    cancel = place.globus.cancel
+
+    def then(task: str) -> None:
+        cancel(task)
+        place.globus.held = False
+
+    monkeypatch.setattr(place.globus, "cancel", then)
+
+
+def fates(place: Place) -> list[str | None]:
+    return [job.document.fatal_code or job.document.status for job in place.globus.jobs.values()]
+
+
+def test_a_task_that_stands_still_is_told_and_another_one_is_tried(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place.site / "f").write_bytes(b"f")
+    released(place, monkeypatch)
+    told: list[Progress] = []
+    what = errand(place, request(place, "/f", stall=0.2))._replace(tell=told.append)
+    carried = via_task.carry(what)
+    assert fates(place) == ["CANCELED", "SUCCEEDED"]
+    assert carried.tasks == tuple(job.document.id for job in place.globus.jobs.values())
+    assert (carried.attempts, carried.troubles) == (2, ("STALLED",))
+    assert (place.top / "other/data/0").read_bytes() == b"f"
+    assert ("no bytes for 0.2 s", "STALLED") in [(news.state, news.trouble) for news in told]
+
+
+def test_an_output_that_stood_still_arrives_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    released(place, monkeypatch)
+    out = OutItem(number=0, collection=SITE, path="/out", root="/", is_directory=False, files=1, bytes=1)
+    what = errand(place, request(place, direction="out", outs=(out,), stall=0.2))
+    Path(what.data, "0").write_bytes(b"x")
+    via_task.carry(what)
+    assert fates(place)[0] == "CANCELED"
+    assert [(path.name, path.read_bytes()) for path in place.site.iterdir()] == [("out", b"x")]
+
+
+def test_it_is_tried_once_and_then_only_told(place: Place) -> None:
+    (place.site / "f").write_bytes(b"f")
+    place.globus.held = True
+    told: list[str] = []
+
+    def tell(news: Progress) -> None:
+        told.append(news.state)
+        if "another task" in news.state:
+            raise Interrupted("Seen.", "")
+
+    what = errand(place, request(place, "/f", stall=0.2))._replace(tell=tell)
+    with pytest.raises(Interrupted):
+        via_task.carry(what)
+    assert fates(place) == ["CANCELED", "ACTIVE"]
+    assert told[-1] == "no bytes for 0.2 s, also not in another task"
+
+
+def test_what_only_compares_or_waits_for_its_turn_is_left_alone(place: Place) -> None:
+    (place.site / "f").write_bytes(b"f")
+    place.globus.held = True
+    with pytest.raises(DeadlinePassed):
+        via_task.carry(errand(place, request(place, "/f", deadline=time.time() + 0.2)))
+    task = next(iter(place.globus.jobs.values())).document
+    for fields, ends in (
+        ({}, True),
+        ({"bytes_transferred": 1}, False),
+        ({"nice_status": "Queued"}, False),
+        ({"nice_status": "PAUSED"}, False),
+    ):
+        watch = Watch(10.0, 0.0)
+        watch.begin(1, 0.0)
+        watch.see(msgspec.structs.replace(task, **fields), (), 0.0)
+        watch.see(msgspec.structs.replace(task, **fields), (), 11.0)
+        assert watch.ends(11.0) is ends, fields
+
+
+def test_one_whose_end_is_not_heard_at_once_is_followed_until_it_is(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place.site / "f").write_bytes(b"f")
+    released(place, monkeypatch)
+    monkeypatch.setattr(via_task, "_CANCEL_SECONDS", 0.05)
+    place.globus.errors["cancel"] = [ServiceUnreachable("Away.", "")] * 2
+    carried = via_task.carry(errand(place, request(place, "/f", stall=0.2)))
+    assert fates(place) == ["CANCELED", "SUCCEEDED"]
+    assert carried.attempts == 2
 
 
 def test_calling_off_ends_a_task_whose_answer_was_never_heard(place: Place) -> None:
