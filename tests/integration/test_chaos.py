@@ -43,7 +43,6 @@ def test_under_blows_every_byte_is_right_no_request_is_lost_and_nothing_is_left(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_told_to_go_in_the_middle_it_leaves_nothing(tmp_path: pathlib.Path) -> None:
     with subprocess.Popen(
         [*COMMAND, "--jobs", "6", "--minutes", "5", "--seed", "3"],

@@ -29,7 +29,6 @@ def play(tmp_path: pathlib.Path, *arguments: str) -> tuple[int, str, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_five_jobs_share_one_endpoint_one_is_killed_and_every_byte_is_proven(tmp_path: pathlib.Path) -> None:
     code, out, err = play(tmp_path, "--json")
     assert code == 0, f"{out}\n{err}"
@@ -47,7 +46,6 @@ def test_five_jobs_share_one_endpoint_one_is_killed_and_every_byte_is_proven(tmp
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_told_to_go_in_the_middle_it_leaves_nothing(number: int, code: int, tmp_path: pathlib.Path) -> None:
     environ = {**os.environ, "TMPDIR": str(tmp_path), "HOME": str(tmp_path / "nobody's home")}
@@ -65,7 +63,6 @@ def test_told_to_go_in_the_middle_it_leaves_nothing(number: int, code: int, tmp_
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_what_is_kept_is_all_in_one_directory_and_the_table_says_where(tmp_path: pathlib.Path) -> None:
     code, out, err = play(tmp_path, "--keep")
     assert code == 0, f"{out}\n{err}"

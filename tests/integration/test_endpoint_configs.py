@@ -99,7 +99,6 @@ def test_a_block_holds_from_its_first_line_to_its_end(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(150)
 def test_a_function_on_a_real_block_stages_and_the_block_leaves_nothing(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:

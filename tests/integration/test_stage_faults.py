@@ -154,7 +154,6 @@ def asked(user: User, direction: str) -> int:
     return sum(request is not None and request.direction == direction for request in known)
 
 
-@pytest.mark.timeout(120)
 def test_a_crowd_of_jobs_is_a_few_tasks(user: User, script: Script, tmp_path: Path) -> None:
     """Three move at once, which is all that Globus runs of a user; whoever asks meanwhile shares the next one.
 

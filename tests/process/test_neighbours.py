@@ -218,7 +218,6 @@ def test_the_requests_of_others_outlive_the_desk(crowd: Crowd) -> None:
 # -- the service, and the way to it
 
 
-@pytest.mark.timeout(90)
 @pytest.mark.parametrize("kind", ["wedge", "disconnect"])
 def test_an_endpoint_that_the_service_loses_is_mended_and_the_requests_finish(crowd: Crowd, kind: str) -> None:
     crowd.box.sandbox.fault(kind, endpoint=crowd.first.endpoint_id)
@@ -244,7 +243,6 @@ def _connected(crowd: Crowd) -> bool:
     return any(found["connected"] for found in known if found["id"] == crowd.first.endpoint_id)
 
 
-@pytest.mark.timeout(90)
 def test_a_service_that_is_started_again_finishes_what_it_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sites = {name: str(tmp_path / name) for name in ("site", "other")}
     for directory in sites.values():
