@@ -21,7 +21,7 @@ USER, UID = "user", 61000
 
 _HERE = Path(__file__).resolve().parent
 PROJECT = _HERE.parent.parent
-_UP_SECONDS = 20.0
+_UP_SECONDS = 60.0
 
 
 def hidden_and_shown() -> tuple[list[str], list[str]]:

@@ -16,7 +16,7 @@ CPUS = 8
 #: Seconds from TERM to KILL.
 KILL_WAIT = 3
 _NET = "10.213.7"
-_READY_SECONDS = 30.0
+_READY_SECONDS = 60.0
 
 
 def configuration(shared: str, nodes: int, *, proctrack: str, private_tmp: bool) -> str:
@@ -116,7 +116,7 @@ def _must(machine: Machine | None, *argv: str) -> None:
 def start(head: Machine, nodes: Sequence[Machine], shared: str) -> None:
     """munged and slurmctld on the head, a slurmd on each node; back when all nodes are idle.
 
-    :raises CanNotTest: they are not within 30 s; the message has what the daemons say.
+    :raises CanNotTest: they are not within a minute; the message has what the daemons say.
     """
     munge = f"{shared}/munge"
     with open(os.open(f"{munge}/key", os.O_WRONLY | os.O_CREAT, 0o400), "wb") as file:
@@ -124,7 +124,7 @@ def start(head: Machine, nodes: Sequence[Machine], shared: str) -> None:
     files = [f"--{name}={munge}/{file}" for name, file in _MUNGE_FILES]
     # The socket lies on the shared file system: a Unix socket with a path is reached from any namespace.
     head.daemon("munged", "--foreground", "--num-threads=2", *files)
-    eventually(lambda: os.path.exists(f"{munge}/socket"), 10.0)
+    eventually(lambda: os.path.exists(f"{munge}/socket"))
     head.daemon("slurmctld", "-D", "-i")
     for node in nodes:
         node.daemon("slurmd", "-D", "-N", node.name)

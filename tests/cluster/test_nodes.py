@@ -103,13 +103,13 @@ def waits(lab: Cluster) -> str:
 def test_a_job_that_is_requeued_runs_again_and_finishes(lab: Cluster, user: Callable[..., User]) -> None:
     """The same job id: the second run takes nothing of the first for its own."""
     me = user(1)
-    lab.box.fault("slow", endpoint="all", bytes_per_second=20_000)
+    lab.box.fault("slow", endpoint="all", bytes_per_second=5_000)
     job = there_and_back(lab, me, "n1", f"again-{lab.kind}", "--requeue")
     eventually(lambda: moving(lab, job.key(0)), 30.0)
     lab.slurm("scontrol", "requeue", job.number)
     lab.box.clear()
     at = time.time()
-    eventually(lambda: job.state in ("PENDING", "REQUEUED", "RUNNING"), 10.0)
+    eventually(lambda: job.state in ("PENDING", "REQUEUED", "RUNNING"))
     job.succeeds(90)
     print(f"\n{lab.kind}: requeued, and done {time.time() - at:.1f} s later")
     assert is_back(lab, f"again-{lab.kind}")
@@ -130,13 +130,13 @@ def moving(lab: Cluster, key: str) -> bool:
 def test_a_job_that_is_suspended_and_woken_finishes(lab: Cluster, user: Callable[..., User]) -> None:
     """It leads, and moves: GCP is stopped with it."""
     me = user(1)
-    lab.box.fault("slow", endpoint="all", bytes_per_second=20_000)
+    lab.box.fault("slow", endpoint="all", bytes_per_second=5_000)
     name = f"slept-{lab.kind}"
     job = there_and_back(lab, me, "n1", name)
     eventually(lambda: moving(lab, job.key()), 30.0)
     lab.slurm("scontrol", "suspend", job.number, user="root")
-    eventually(lambda: job.state == "SUSPENDED", 10.0)
-    eventually(lambda: stopped(lab), 5.0)
+    eventually(lambda: job.state == "SUSPENDED")
+    eventually(lambda: stopped(lab))
     lab.box.clear()
     time.sleep(3.0)  # what is tested is that nothing happens; there is nothing to wait for
     assert not (lab.site / "back" / name).exists()
