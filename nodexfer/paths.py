@@ -161,7 +161,7 @@ class RootPaths:
         if node_dir == root or node_dir.startswith(root.rstrip("/") + "/"):
             return cls(node_dir)
         above = f"{root.rstrip('/')}/nodexfer-{os.geteuid()}"
-        return cls(f"{above}/{_place_mark(node_dir)}", above)
+        return cls(f"{above}/{_mark(node_dir)}", above)
 
     def exchange(self, lease: int) -> str:
         """The only directory on this root that GCP sees under lease number ``lease``."""
@@ -183,10 +183,18 @@ class RootPaths:
         return self
 
 
-def _place_mark(node_dir: str) -> str:
+def ground(root: str, node_dir: str) -> str:
+    """Which directory ``root`` is, as seen from here: two processes of a node that get the same text see the same one.
+
+    With a private /tmp, the same path is another directory. Of the root that has the node_dir, that is looked at.
+    """
+    return _mark(node_dir if RootPaths.of(root, node_dir).base == node_dir else root)
+
+
+def _mark(directory: str) -> str:
     """The directory's device and inode: another directory at the same path is another place."""
     try:
-        found = os.stat(node_dir)
+        found = os.stat(directory)
     except OSError:
         return "none"
     return f"{found.st_dev:x}-{found.st_ino:x}"

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from nodexfer import identity
 from nodexfer.clock import Deadline
 from nodexfer.config import Config
 from nodexfer.errors import ForeignGcp, NodeError, NodexferError, PoolMissing
-from nodexfer.gcp import address, configdir
+from nodexfer.gcp import address, configdir, strays
 from nodexfer.gcp.guard import now
 from nodexfer.node import clean, place, rubbish
 from nodexfer.node.log import say
-from nodexfer.paths import RootPaths, private_directory
+from nodexfer.paths import RootPaths, ground, private_directory
 from nodexfer.pool import choose, entries, waiting
 from nodexfer.pool import lease as leases
 from nodexfer.scheduler import Job
@@ -31,10 +31,19 @@ class Claim(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """``working`` is the config directory that GCP runs with; ``exchanges`` is root -> directory."""
+    """``working`` is the config directory that GCP runs with; ``exchanges`` is root -> directory.
+
+    ``grounds``: root -> which directory that is to us (:func:`nodexfer.paths.ground`).
+    """
 
     working: str
     exchanges: dict[str, str]
+    grounds: dict[str, str]
+
+    @property
+    def seen(self) -> dict[str, Any]:
+        """What all may know of it."""
+        return {"exchanges": self.exchanges, "grounds": self.grounds}
 
 
 def who(config: Config, job: Job) -> leases.Me:
@@ -143,7 +152,7 @@ def prepare(config: Config, lease: leases.Lease) -> Prepared:
             exchanges.pop(root, None)
             say(f"no exchange on {root}: {error}")
     clean.old_exchanges(config, lease.number).remove()
-    return Prepared(working, exchanges)
+    return Prepared(working, exchanges, {root: ground(root, config.node_dir) for root in exchanges})
 
 
 def _endpoint_of(working: str) -> str | None:
@@ -184,10 +193,46 @@ def give_back_from_nowhere(config: Config, lease: leases.Lease, prepared: Prepar
     leases.give_back(lease)
 
 
+def give_back_left(config: Config) -> bool:
+    """What a killed leader of this place had, where no GCP was started since. With the leader's lock in hand.
+
+    One of a leader that was killed with its guard may still run: it is ended first. False: it can not be.
+
+    :raises HomeFull: see :func:`give_back`.
+    """
+    here = place.known(config.node_paths)
+    if here is not None and not strays.kill_strays(config.node_paths.gcp_config(here)):
+        return False
+    for lease in left_here(config):
+        give_back(config, lease)
+    if here is not None and not _is_wanted(config, here):
+        configdir.remove(config.node_paths.gcp_config(here))
+    return True
+
+
+def _is_wanted(config: Config, here: str) -> bool:
+    """Whether the working copy of the place ``here`` may have credentials that the pool has not.
+
+    A death after a lease was given back leaves one that has none. Of a pool that we do not look at, nothing is known.
+    """
+    endpoint = _endpoint_of(config.node_paths.gcp_config(here))
+    if endpoint is None:  # half copied, or half removed
+        return False
+    held = {top.endpoint_id for top in _tops(config) if top.place == here}
+    return endpoint in held or endpoint not in _known(config)
+
+
 def left_here(config: Config) -> list[leases.Lease]:
     """The leases of this place that an earlier leader did not give back."""
     me = (identity.boot_id(), identity.host(), place.known(config.node_paths))
     return [top for top in _tops(config) if (top.boot, top.host, top.place) == me]
+
+
+def _known(config: Config) -> set[str]:
+    try:
+        return {entry.endpoint_id for entry in entries.read_pool(config.home_paths, config.pool)}
+    except PoolMissing:
+        return set()
 
 
 def _tops(config: Config) -> list[leases.Lease]:

@@ -47,6 +47,8 @@ class Endpoint(NamedTuple):
     fenced: bool
     #: root -> the exchange on it.
     exchanges: dict[str, str]
+    #: root -> which directory that is to the leader (:func:`nodexfer.paths.ground`).
+    grounds: dict[str, str]
     #: Seconds since the epoch: when the leader got the lock, when the endpoint was last found ready, last heartbeat.
     since: float
     ready_at: float | None
@@ -82,6 +84,7 @@ def read(paths: NodePaths) -> Endpoint | None:
         lease=record.get("lease"),
         fenced=record.get("fenced") is True,
         exchanges=dict(record.get("exchanges", {})),
+        grounds=dict(record.get("grounds", {})),
         since=float(record.get("since", 0.0)),
         ready_at=record.get("ready_at"),
         beat=beat,

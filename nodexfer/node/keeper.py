@@ -263,8 +263,7 @@ class Keeper:
         return True
 
     def _must_tidy(self) -> bool:
-        """What a killed leader has not given back is given back by the last one here at the latest; and it ends what
-        Globus still has of anybody's requests, its own job's too. Tried once: what can not be done waits for others."""
+        """The last one gives back what a killed leader had, and ends what Globus has of anybody's requests: once."""
         if self.leadership.in_vain or not (left_behind(self.paths) or work.submitted(self.paths)):
             return False
         with registry.Transaction(self.paths) as table:

@@ -25,9 +25,9 @@ from typing import Any
 
 from nodexfer.config import Config
 from nodexfer.errors import EndpointFailed, ForeignGcp, LeaseLost, NodeDirRemoved, NodexferError, PoolExhausted
-from nodexfer.gcp import install, strays
+from nodexfer.gcp import install
 from nodexfer.node import claim as claims
-from nodexfer.node import clean, endpoint, locks, place, registry, silence, work
+from nodexfer.node import clean, endpoint, locks, registry, silence, work
 from nodexfer.node.log import say
 from nodexfer.node.order import Order
 from nodexfer.node.parts import TURN_SECONDS, Lost, Parts, StepDown
@@ -113,7 +113,7 @@ class Term:
         self._parts.stop_desk()
         self._parts.stop_renewal()
         self._before = self._prepared = None
-        self._notice.say(endpoint.STARTING, why, endpoint_id=None, entry=None, lease=None, fenced=False, exchanges={})
+        self._notice.say(endpoint.STARTING, why, endpoint_id=None, entry=None, lease=None, fenced=False)
         return lease
 
     def _take_lease(self) -> claims.Prepared:
@@ -128,7 +128,7 @@ class Term:
         prepared = self._prepared = claims.prepare(self.config, lease)
         if not fenced:
             self._parts.ask_desk("fence", "fenced", FENCE_SECONDS)
-        self._notice.say(endpoint.STARTING, "starting GCP", fenced=True, exchanges=prepared.exchanges)
+        self._notice.say(endpoint.STARTING, "starting GCP", fenced=True, **prepared.seen)
         return prepared
 
     def _was_fenced(self, lease: Lease) -> bool:
@@ -272,9 +272,8 @@ class Term:
             claims.give_back_from_nowhere(self.config, self._lease, self._prepared)
         elif self._lease is not None:
             claims.give_back(self.config, self._lease)
-        elif there and self._clear_strays():
-            for lease in claims.left_here(self.config):
-                claims.give_back(self.config, lease)
+        elif there:
+            claims.give_back_left(self.config)
         if there:
             clean.old_exchanges(self.config, None).remove()
             if not self._trouble:
@@ -293,11 +292,6 @@ class Term:
         with registry.Transaction(self.paths) as table:
             gone = clean.dead_jobs(self.config, table)
         threading.Thread(target=gone.remove, name="clean", daemon=True).start()
-
-    def _clear_strays(self) -> bool:
-        """No GCP was started in this term: one of a leader that was killed with its guard may still run."""
-        found = place.known(self.paths)
-        return found is None or strays.kill_strays(self.paths.gcp_config(found))
 
     def _try(self, step: Callable[[], None]) -> None:
         try:

@@ -10,7 +10,7 @@ from nodexfer.clock import Deadline
 from nodexfer.config import Config
 from nodexfer.errors import EndpointFailed, NodeDirRemoved, from_record
 from nodexfer.node import endpoint, failure, hold, silence
-from nodexfer.paths import private_directory, safe_name
+from nodexfer.paths import ground, private_directory, safe_name
 from nodexfer.scheduler import Job
 
 FIRST_PAUSE, LAST_PAUSE = 0.01, 0.1
@@ -70,12 +70,12 @@ def variables(config: Config, taken: hold.Taken, found: endpoint.Endpoint) -> di
 
 
 def _exchange(config: Config, found: endpoint.Endpoint) -> str:
-    """On the first of our roots that the leader serves."""
-    for root in config.roots:
-        if root in found.exchanges:
+    """On the first of our roots that the leader serves, and that is the same directory to it and to us."""
+    for root in (*config.roots, *found.exchanges):
+        here = ground(root, config.node_dir)
+        # A leader of an older version says nothing of grounds.
+        if root in found.exchanges and found.grounds.get(root, here) == here:
             return found.exchanges[root]
-    for directory in found.exchanges.values():
-        return directory
     raise NodeDirRemoved("The endpoint serves no directory of this node.", "nodexfer status")
 
 

@@ -19,8 +19,7 @@ from typing import NamedTuple
 
 from nodexfer.config import Config
 from nodexfer.errors import NodeDirRemoved
-from nodexfer.gcp import strays
-from nodexfer.node import claim, clean, locks, place, registry, rubbish
+from nodexfer.node import claim, clean, locks, registry, rubbish
 from nodexfer.paths import NodePaths, check_private
 from nodexfer.pool import lease as leases
 
@@ -56,8 +55,8 @@ def sweep(config: Config) -> list[Found]:
     held = _lock(paths)
     found = look(config) if not held else _look_alone(config)
     try:
-        if held:
-            _give_back(config)
+        if held and claim.give_back_left(config):
+            rubbish.remove(config.node_paths.endpoint)
         with registry.Transaction(paths) as table:
             alone = bool(held) and _nobody(paths, table)
             gone = clean.everything(config, table) if alone else clean.dead_jobs(config, table)
@@ -110,16 +109,6 @@ def _lock(paths: NodePaths) -> list[int]:
             os.close(descriptor)
         return []
     return held
-
-
-def _give_back(config: Config) -> None:
-    """What a killed leader had: its GCP is ended, if its guard could not do it, before the lease is free."""
-    here = place.known(config.node_paths)
-    if here is not None and not strays.kill_strays(config.node_paths.gcp_config(here)):
-        return
-    for lease in claim.left_here(config):
-        claim.give_back(config, lease)
-    rubbish.remove(config.node_paths.endpoint)
 
 
 # -- what there is ----------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from nodexfer import identity
 from nodexfer.errors import Interrupted
+from nodexfer.paths import ground as ground_of
 from nodexfer.staging import again, arrival, checksum, client, ground, plan, publish, receipt, spool, via_route
 from nodexfer.staging.checksum import Verify
 from nodexfer.staging.client import Client
@@ -116,7 +117,10 @@ def _requests(who: Client, targets: Sequence[_Target], **flags: Any) -> list[Req
                 job=who.job.key,
                 owner=owner,
                 direction="in",
-                ins=tuple(InItem(t.number, collection, t.fetch.source.path, t.root) for t in mine),
+                ins=tuple(
+                    InItem(t.number, collection, t.fetch.source.path, t.root, ground_of(t.root, who.config.node_dir))
+                    for t in mine
+                ),
                 deadline=who.deadline,
                 created=now,
                 service=who.service,

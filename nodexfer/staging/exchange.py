@@ -11,9 +11,9 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 
 from nodexfer.errors import DiskFull, EndpointFailed, NodeDirRemoved, TransferFailed
-from nodexfer.paths import RootPaths
-from nodexfer.staging import ground
-from nodexfer.staging.request import BatchItem, Request
+from nodexfer.paths import RootPaths, ground
+from nodexfer.staging.ground import refuse_full
+from nodexfer.staging.request import BatchItem, InItem, OutItem, Request
 
 
 def places(
@@ -21,20 +21,27 @@ def places(
 ) -> list[BatchItem]:
     """``items`` with ``local`` settled.
 
+    The service has seen our exchanges; here it is proven that they are the job's: its root is the directory that we see
+    at that path, and not one of a mount namespace of its own. Nothing has been moved before.
+
     :raises EndpointFailed: an output lies on a root that this leader does not serve.
     """
-    roots = {item.number: item.root for item in request.ins} | {item.number: item.root for item in request.outs}
+    wanted: dict[int, InItem | OutItem] = {item.number: item for item in request.ins or request.outs}
     found = []
     for item in items:
-        root = roots[item.number]
-        if root not in exchanges and request.direction == "out":
-            raise EndpointFailed(
-                f"The endpoint of this node serves {', '.join(exchanges)}, and not {root}; nothing was moved.",
-                "nodexfer status",
-            )
-        directory = exchanges.get(root) or _common(exchanges, node_dir)
+        root, seen = wanted[item.number].root, wanted[item.number].ground
+        served = exchanges.get(root) if seen in ("", ground(root, node_dir)) else None
+        if served is None and request.direction == "out":
+            raise EndpointFailed(_not_served(root, exchanges), "nodexfer status")
+        directory = served or _common(exchanges, node_dir)
         found.append(_at(item, f"{directory}/{request.id}/{item.number}"))
     return found
+
+
+def _not_served(root: str, exchanges: Mapping[str, str]) -> str:
+    if root in exchanges:
+        return f"The endpoint of this node sees another {root} than this job does; nothing was moved."
+    return f"The endpoint of this node serves {', '.join(exchanges)}, and not {root}; nothing was moved."
 
 
 def _common(exchanges: Mapping[str, str], node_dir: str) -> str:
@@ -57,7 +64,7 @@ def prepare(request: Request, items: Sequence[BatchItem], exchanges: Mapping[str
         for directory in {os.path.dirname(item.local) for item in items}:
             _fresh(directory)
             needed = sum(item.size or 0 for item in items if os.path.dirname(item.local) == directory)
-            ground.refuse_full(directory, needed, [item.remote for item in items])
+            refuse_full(directory, needed, [item.remote for item in items])
         return
     for root in {item.root for item in request.outs}:
         _move_in(RootPaths.of(root, node_dir), request.id, exchanges[root])

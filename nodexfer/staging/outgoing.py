@@ -19,6 +19,7 @@ from typing import NamedTuple
 from nodexfer.config import Config
 from nodexfer.errors import NodexferError, OutputMissing, PermissionRefused, SourceUnsupported
 from nodexfer.paths import RootPaths
+from nodexfer.paths import ground as ground_of
 from nodexfer.staging import copying, ground
 from nodexfer.staging.plan import Send
 from nodexfer.staging.request import OutItem
@@ -151,6 +152,7 @@ def gather(outputs: Sequence[Output], request: str, config: Config) -> tuple[Out
                 files=len(output.files),
                 bytes=total,
                 into=os.path.basename(send.source) if send.into else None,
+                ground=ground_of(output.root, config.node_dir),
             )
         )
     return tuple(items)

@@ -32,14 +32,16 @@ class Owner(msgspec.Struct, frozen=True):
 class InItem(msgspec.Struct, frozen=True):
     """One source to bring. It arrives as ``<exchange of root>/<request>/<number>`` and is published by its owner.
 
-    Where the leader has no exchange on ``root`` it arrives in another one, and the owner copies it: the result says
-    where it lies.
+    Where the leader has no exchange on the job's ``root`` it arrives in another one, and the owner copies it: the
+    result says where it lies.
     """
 
     number: int
     collection: str
     path: str
     root: str
+    #: Which directory the root is to the job (:func:`nodexfer.paths.ground`); '' in a request of an older version.
+    ground: str = ""
 
 
 class OutItem(msgspec.Struct, frozen=True):
@@ -57,6 +59,7 @@ class OutItem(msgspec.Struct, frozen=True):
     files: int
     bytes: int
     into: str | None = None
+    ground: str = ""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):

@@ -267,6 +267,38 @@ def test_jobs_with_a_private_tmp_take_turns_and_each_gets_its_own(user: Config, 
 
 @pytest.mark.root
 @needs_root
+def test_a_job_whose_root_is_another_directory_than_the_leaders_gets_and_sends_nothing_of_it(
+    user: Config, box: Box, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One place and one leader, and a further root of which this job has its own."""
+    make_pool()
+    (box.site / "a").write_text("data")
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "out").write_text("the leader's")
+    monkeypatch.setenv("NODEXFER_ROOTS", f"{os.path.dirname(user.node_dir)}:{root}")
+    unshare = ["unshare", "--mount", "sh", "-c", f"mount -t tmpfs none '{root}' && exec \"$0\""]
+    with script("1") as one, script("2", prefix=unshare) as two:
+        one.acquire("--endpoint")
+        assert str(root) in ready(user, one.job.key).exchanges
+        two.acquire()
+        two.must(f"stage-in site:/a {root}/in")
+        assert two.run(f"cat {root}/in && echo mine > {root}/out") == (0, "data")
+        code, text = two.run(f"{_nodexfer()} stage-out {root}/out site:/out 2>&1")
+        assert code == 36, text
+        assert f"sees another {root} than this job does" in " ".join(text.split())
+        assert not (box.site / "out").exists()
+        one.must(f"stage-out {root}/out site:/out")
+        assert (box.site / "out").read_text() == "the leader's"
+        assert not (root / "in").exists()
+        two.must("release")
+        two.end()
+        one.must("release")
+    assert quiet(user)
+
+
+@pytest.mark.root
+@needs_root
 def test_a_gcp_of_another_mount_namespace_is_seen_and_waited_for(user: Config, box: Box, tmp_path: Path) -> None:
     make_pool()
     with running_gcp(box, tmp_path / "gcp") as foreign, node("1", tmp_path / "tmp") as one:

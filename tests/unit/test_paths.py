@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nodexfer import paths
 from nodexfer.errors import DiskFull, NodeDirRemoved, NodeDirUnsafe
-from nodexfer.paths import HomePaths, NodePaths, RootPaths, check_private, private_directory, safe_name
+from nodexfer.paths import HomePaths, NodePaths, RootPaths, check_private, ground, private_directory, safe_name
 
 
 @given(st.text())
@@ -116,6 +116,19 @@ def test_two_places_do_not_share_a_directory_on_a_root_that_both_see(tmp_path: P
     bases = {RootPaths.of(str(root), str(node)).make(1).base for node in (first, first, second)}
     assert len(bases) == 2
     assert {os.path.dirname(base) for base in bases} == {f"{root}/nodexfer-{os.geteuid()}"}
+
+
+def test_a_root_is_known_by_what_it_is_and_not_by_its_path(tmp_path: Path) -> None:
+    node, root, moved = tmp_path / "n", tmp_path / "local", tmp_path / "moved"
+    for directory in (node, root):
+        directory.mkdir()
+    first = ground(str(root), str(node))
+    assert ground(str(root), str(node)) == first
+    root.rename(moved)
+    root.mkdir()
+    assert ground(str(root), str(node)) != first
+    assert ground(str(moved), str(node)) == first
+    assert ground(str(tmp_path), str(node)) == ground("/", str(node)), "the node_dir is looked at"
 
 
 def test_making_a_roots_directories_makes_the_leases_exchange(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from nodexfer.config import Config
 from nodexfer.errors import EndpointFailed, ForeignGcp, GcpMissing, PoolExhausted
 from nodexfer.node import endpoint, failure, hold, ready
 from nodexfer.node.status import gather
-from nodexfer.paths import NodePaths
+from nodexfer.paths import NodePaths, ground
 from tests.support.holding import job, place
 
 
@@ -137,6 +137,24 @@ def test_the_variables_name_a_directory_that_the_endpoint_sees(config: Config) -
     assert values["NODEXFER_ENDPOINT_ID"] == "e"
     assert os.path.isdir(values["NODEXFER_ROOT"])
     assert values["NODEXFER_ROOT"].startswith(str(exchange))
+
+
+def test_the_variables_name_no_directory_of_a_root_that_is_another_one_to_the_leader(
+    config: Config, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    mine, theirs = (Path(top, "exchange/1") for top in (config.node_dir, other))
+    for exchange in (mine, theirs):
+        (exchange / "jobs").mkdir(parents=True)
+    here = place(node_dir=config.node_dir, roots=[str(other), *config.roots])
+    for seen, expected in ((ground(str(other), here.node_dir), theirs), ("another", mine)):
+        with leading(config.node_paths) as notice:
+            exchanges = {str(other): str(theirs), config.roots[0]: str(mine)}
+            grounds = {str(other): seen, config.roots[0]: ground(config.roots[0], here.node_dir)}
+            notice.say(endpoint.READY, endpoint_id="e", exchanges=exchanges, grounds=grounds)
+            found = endpoint.read(config.node_paths)
+        assert found is not None
+        assert ready.variables(here, taken(), found)["NODEXFER_ROOT"].startswith(f"{expected}/")
 
 
 # -- status

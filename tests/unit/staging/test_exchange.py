@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import pytest
 
-from nodexfer.errors import DiskFull, TransferFailed
-from nodexfer.paths import RootPaths
+from nodexfer.errors import DiskFull, EndpointFailed, TransferFailed
+from nodexfer.paths import RootPaths, ground
 from nodexfer.staging import exchange, spool
 from nodexfer.staging.client import owner
 from nodexfer.staging.request import BatchItem, InItem, OutItem, Request
@@ -58,3 +59,20 @@ def test_outputs_are_moved_in_once_also_from_another_lease(place: Place) -> None
         assert (prepare(place, asked, lease) / "0").read_text() == "x"
     with pytest.raises(TransferFailed, match="is gone"):
         prepare(place, request(place, "out"))
+
+
+def test_a_root_that_is_another_directory_to_the_job_is_not_served(place: Place, tmp_path: Path) -> None:
+    """As with a private /tmp: nothing may be moved from or to the leader's."""
+    root, node_dir = tmp_path / "root", place.config.node_dir
+    root.mkdir()
+    exchanges = {**place.exchanges(1), str(root): RootPaths.of(str(root), node_dir).make(1).exchange(1)}
+    common = place.exchanges(1)[place.config.roots[0]]
+    item = BatchItem(0, False, "", "/a", 1)
+    for seen, top in ((ground(str(root), node_dir), exchanges[str(root)]), ("another", common)):
+        asked = msgspec.structs.replace(request(place), ins=(InItem(0, SITE, "/a", str(root), seen),))
+        [settled] = exchange.places(asked, [item], exchanges, node_dir)
+        assert settled.local.startswith(f"{top}/")
+    out = OutItem(0, SITE, "/a", str(root), False, 1, 1, ground="another")
+    asked = msgspec.structs.replace(request(place, "out"), outs=(out,))
+    with pytest.raises(EndpointFailed, match=f"sees another {root} than this job does; nothing was moved"):
+        exchange.places(asked, [item], exchanges, node_dir)
