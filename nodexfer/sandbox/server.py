@@ -1,13 +1,15 @@
 """The sandbox's process: ``python -m nodexfer.sandbox.server``, started by :mod:`nodexfer.sandbox.launch`.
 
 When it serves it says so with one line of JSON on stdout, and is silent from then on. SIGTERM and a POST to
-``/sandbox/stop`` end it in good order; killed, it forgets nothing but the last quarter of a second of progress.
+``/sandbox/stop`` end it in good order; killed, it forgets nothing but the last quarter of a second of progress. SIGUSR2
+has it write into its log where each of its threads stands.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import faulthandler
 import fcntl
 import json
 import logging
@@ -51,6 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(
         filename=layout.log, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(threadName)s: %(message)s"
     )
+    faulthandler.register(signal.SIGUSR2)  # where each thread stands, into the log
     _Server(layout, options).serve()
     return 0
 

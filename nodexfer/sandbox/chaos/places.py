@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from nodexfer.paths import NodePaths
+from nodexfer.sandbox.chaos import evidence
 from nodexfer.sandbox.demo.offline import Offline
 from nodexfer.sandbox.demo.stage import Stage
 from nodexfer.sandbox.demo.watch import Watch
@@ -53,6 +54,7 @@ def make(user: Offline, nodes: Sequence[int], ledger: str) -> list[Place]:
         "CHAOS_LEDGER": ledger,
         "CHAOS_SITE": user.stage.site,
     }
+    shared = evidence.trace(f"{directory}/traced", {**user.environment, **shared})
     return [_make(user, number, node, shared) for number, node in enumerate(nodes)]
 
 
@@ -68,7 +70,7 @@ def _make(user: Offline, number: int, node: int, shared: Mapping[str, str]) -> P
         "NODEXFER_GCP": _install(user.box.gcp, f"{top}/gcp", address),
         "NODEXFER_GCP_ADDRESS": address,
     }
-    return Place(number, stage, {**user.environment, **shared, **own}, Watch(stage.node_dir, period=0.02))
+    return Place(number, stage, {**shared, **own}, Watch(stage.node_dir, period=0.02))
 
 
 def _install(program: str, directory: str, address: str) -> str:

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 class ChaosReport(NamedTuple):
-    """``told`` is as the demonstration tells it. ``dealt`` and ``missed`` count blows, ``killed`` attempts of jobs."""
+    """``told`` is as the demonstration tells it. ``dealt`` and ``missed`` count blows, ``killed`` attempts of jobs.
+
+    ``evidence`` is the directory of what is kept of a run that went wrong (:mod:`nodexfer.sandbox.chaos.evidence`).
+    """
 
     told: Report
     plan: Plan
@@ -22,6 +25,7 @@ class ChaosReport(NamedTuple):
     dealt: int
     missed: int
     disk_filled: bool
+    evidence: str | None = None
 
     @property
     def lost(self) -> tuple[str, ...]:
@@ -54,6 +58,7 @@ class ChaosReport(NamedTuple):
             "blows": self.dealt,
             "blows_missed": self.missed,
             "disk_filled": self.disk_filled,
+            "evidence": self.evidence,
             "plan": self.plan.as_record(),
         }
 
@@ -76,6 +81,8 @@ def show(report: ChaosReport, console: Console) -> None:
     wrong += [f"job {row.job}: {text}" for row in told.jobs for text in row.mismatches]
     for line in [*lines, *(f"wrong       {text}" for text in wrong[:20])]:
         console.print(line, soft_wrap=True, markup=False)
+    if report.evidence is not None:
+        console.print(f"evidence    {report.evidence}", soft_wrap=True, markup=False)
     if report.ok:
         moved = f"{record['files']} files, {record['bytes'] / MIB:.0f} MiB"
         console.print(f"[bold green]proven[/]      {moved}: every byte compared, in {told.seconds:.0f} s")

@@ -8,7 +8,7 @@ import time
 from contextlib import ExitStack
 from typing import NamedTuple
 
-from nodexfer.sandbox.chaos import ledger, places
+from nodexfer.sandbox.chaos import evidence, ledger, places
 from nodexfer.sandbox.chaos.blows import Hand
 from nodexfer.sandbox.chaos.disk import Disk
 from nodexfer.sandbox.chaos.jobs import ChaosJob
@@ -42,13 +42,16 @@ class _Set(NamedTuple):
 def play(plan: Plan, narrator: Narrator, *, keep: bool = False) -> ChaosReport:
     """Play ``plan`` once, in a new temporary directory that is removed again (unless ``keep``).
 
-    As root, this process gets a mount namespace of its own. Takes what the plan says, and up to 5 min more.
+    Of a run that went wrong the evidence is kept: beside the directory, or in it with ``keep``. As root, this process
+    gets a mount namespace of its own. Takes what the plan says, and up to 5 min more.
     """
     began = time.monotonic()
     directory = tempfile.mkdtemp(prefix="nodexfer-chaos-", dir=temporary())
     try:
         with narrator, ExitStack() as last:
             report = _play(plan, directory, narrator, last)
+        if report.evidence is not None and not keep:
+            report = report._replace(evidence=evidence.take_out(report.evidence, temporary(), plan.seed))
     finally:
         if not keep:
             shutil.rmtree(directory, ignore_errors=True)
@@ -68,10 +71,14 @@ def _play(plan: Plan, directory: str, narrator: Narrator, last: ExitStack) -> Ch
         hand = Hand(user.box, scene.places, scene.jobs, scene.disk)
         user.box.fault("slow", endpoint="site", bytes_per_second=_SLOW)
         storm = Storm(plan, scene.jobs, hand, narrator)
+        nodes = [place.stage.node_dir for place in scene.places]
         try:
             storm.rage()
+            if storm.problems:  # now, before anybody is killed or gives up
+                evidence.gather(directory, nodes, _sessions(scene), narrator.lines)
             narrator.say("all jobs are over; what is left behind?")
-            leftovers.wait_until_gone(directory, _sessions(scene), _CLEAN_WITHIN)
+            if not leftovers.wait_until_gone(directory, _sessions(scene), _CLEAN_WITHIN):
+                evidence.gather(directory, nodes, _sessions(scene), narrator.lines)
         finally:
             # Also when we are interrupted: the directory goes when nobody works in it any more.
             hand.rest()
@@ -93,7 +100,7 @@ def _play(plan: Plan, directory: str, narrator: Narrator, last: ExitStack) -> Ch
         directory=None,
     )
     killed = [attempt for job in scene.jobs for attempt in job.killed]
-    return ChaosReport(
+    report = ChaosReport(
         told,
         plan,
         ledger.judge(ledger.read(book), killed),
@@ -102,6 +109,9 @@ def _play(plan: Plan, directory: str, narrator: Narrator, last: ExitStack) -> Ch
         hand.missed,
         scene.disk is not None,
     )
+    if report.ok:
+        return report
+    return report._replace(evidence=evidence.gather(directory, nodes, _sessions(scene), narrator.lines))
 
 
 def _set_up(plan: Plan, user: Offline, book: str) -> _Set:

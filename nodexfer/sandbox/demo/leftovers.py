@@ -60,13 +60,17 @@ def _read(path: str) -> bytes:
         return b""
 
 
-def wait_until_gone(directory: str, sessions: Collection[int], seconds: float) -> None:
-    """Wait until nothing but the sandbox is left. The last keeper gives the lease back and goes: it takes a moment."""
+def wait_until_gone(directory: str, sessions: Collection[int], seconds: float) -> bool:
+    """Wait until nothing but the sandbox is left; False: not in time.
+
+    The last keeper gives the lease back and goes: it takes a moment.
+    """
     deadline = Deadline(seconds)
     while not deadline.passed:
         if all("nodexfer.sandbox.server" in found.words for found in processes(directory, sessions)):
-            return
+            return True
         time.sleep(0.05)
+    return False
 
 
 def leases(pool_list: list[dict[str, object]]) -> list[str]:

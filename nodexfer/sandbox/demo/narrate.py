@@ -37,6 +37,8 @@ class Narrator:
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True, highlight=False)
+        #: All that was said.
+        self.lines: list[str] = []
         self._began = time.monotonic()
         self._live: Live | None = None
 
@@ -56,7 +58,9 @@ class Narrator:
 
     def say(self, text: str, style: str = "") -> None:
         """One event, with the seconds since the beginning."""
-        line = Text(f"{time.monotonic() - self._began:6.1f} s  ", style="dim")
+        since = f"{time.monotonic() - self._began:6.1f} s  "
+        self.lines.append(f"{since}{text}")
+        line = Text(since, style="dim")
         self.console.print(line.append(Text(text, style=style or "not dim")), soft_wrap=True)
 
     def board(self, jobs: Sequence[JobView]) -> None:
