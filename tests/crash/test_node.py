@@ -167,6 +167,62 @@ def test_the_last_keeper_that_dies_leaves_its_work_to_the_next(lab: Lab, census:
     census.add("last keeper", deaths)
 
 
+def leave_a_dead_leader(lab: Lab, spot: Spot) -> Path:
+    """Its entry of the pool; GCP had changed the credentials."""
+    entry = add_entry(spot.home, "p")
+    entry.joinpath("config/lta/key").write_text("old")
+    Path(spot.home, "pool/default").chmod(0o700)
+    entry.joinpath("config").chmod(0o700)
+    lab.run("lead_and_be_gone", environ=spot.environ, credentials="new")
+    return entry
+
+
+@pytest.mark.points(6)
+def test_a_clean_that_dies_is_done_again(lab: Lab, census: Census, tmp_path: Path) -> None:
+    deaths = 0
+    for number in census.numbers():
+        spot = Spot(tmp_path / str(number))
+        entry = leave_a_dead_leader(lab, spot)
+        litter = leave_a_dead_job(spot)
+        end = lab.run("clean", die_at=number, tops=spot.tops, environ=spot.environ)
+        with at(number, end):
+            age_litter(entry)
+            assert lab.run("clean", environ=spot.environ).said == []
+            assert not litter.exists()
+            assert is_cleared(spot.config)
+            assert [name for name in os.listdir(spot.node) if name != "nodexfer"] == []
+            see_a_whole_pool(spot, 1)
+            # The next one finds a pool that nothing is wrong with.
+            assert lab.run("lead", environ=spot.environ, credentials="new").said == ["p", 2]
+        spot.remove()
+        if not end.died:
+            break
+        deaths += 1
+    census.add("clean", deaths)
+
+
+@pytest.mark.points(6)
+def test_a_clean_that_dies_beside_a_job_that_lives_has_taken_nothing_of_it(
+    lab: Lab, census: Census, tmp_path: Path
+) -> None:
+    deaths = 0
+    for number in census.numbers():
+        spot = Spot(tmp_path / str(number))
+        hold = bystander(lab, spot)
+        litter = leave_a_dead_job(spot)
+        end = lab.run("clean", die_at=number, tops=spot.tops, environ=spot.environ)
+        with at(number, end):
+            assert lab.run("clean", environ=spot.environ).said == []
+            assert not litter.exists()
+            assert not Path(spot.config.node_paths.scratch("local-host-dead.0")).exists()
+            see_the_bystander(lab, spot, hold)
+        spot.remove()
+        if not end.died:
+            break
+        deaths += 1
+    census.add("clean, beside a live job", deaths)
+
+
 # -- leases --------------------------------------------------------------------------------------------------------
 
 
