@@ -17,10 +17,11 @@ from nodexfer.errors import (
     TransferUnproven,
 )
 from nodexfer.globus.protocol import Globus
-from nodexfer.staging import batches, checksum, exchange, look, outcome, remote, spool
+from nodexfer.staging import batches, checksum, exchange, outcome, proof, remote, spool
 from nodexfer.staging.calls import Calls
 from nodexfer.staging.cases import Case, Move
 from nodexfer.staging.intake import Intake
+from nodexfer.staging.proof import Sized
 from nodexfer.staging.request import BatchItem, MovedFile, MovedItem, Progress, Result
 
 _AWAY = remote.AWAY
@@ -30,7 +31,7 @@ PAUSE_SECONDS = 1.0
 #: an error is to be told, and where its command is dead.
 _TIDY_SECONDS, _NOBODY_WAITS_SECONDS = 10.0, 60.0
 #: What a request moved, or why that is not proven.
-Found: TypeAlias = "list[MovedFile] | TransferUnproven"
+Found: TypeAlias = "Sized | TransferUnproven"
 
 
 class Ending:
@@ -119,25 +120,18 @@ class Ending:
     def _moved(self, move: Move, task: str, items: dict[str, list[BatchItem]]) -> dict[str, Found]:
         """What the service says it moved, by request; of files from directories with the sizes at the source."""
         moved = batches.whose(move.key.direction, items, self._globus.moved(task))
-        found: dict[str, Found] = dict(moved)
+        found: dict[str, Found] = {request: Sized(files) for request, files in moved.items()}
         if move.key.direction == "in":
             for request, own in items.items():
                 found[request] = self._sized(move.key.collection, own, moved[request])
         return found
 
     def _sized(self, collection: str, items: list[BatchItem], files: list[MovedFile]) -> Found:
-        there = {
-            item.number: look.sizes(self._globus, collection, item.remote).files for item in items if item.is_directory
-        }
-        moved = {(file.number, file.path) for file in files}
-        for item in items:
-            for path in there.get(item.number, ()):
-                if (item.number, path) not in moved:
-                    return outcome.left_out(f"{item.remote.rstrip('/')}/{path}")
-        return [
-            MovedFile(file.number, file.path, there[file.number].get(file.path)) if file.number in there else file
-            for file in files
-        ]
+        """Of one of the requests: what it lacks is not the others' fault."""
+        try:
+            return proof.sized(self._globus, collection, items, files)
+        except TransferUnproven as error:
+            return error
 
     def _settle(self, case: Case, move: Move, answer: dict[str, Found] | NodexferError) -> None:
         case.phase = "closing"
@@ -145,7 +139,7 @@ class Ending:
             found = answer if isinstance(answer, NodexferError) else answer[case.id]
             if isinstance(found, NodexferError):
                 raise found
-            outcome.prove(move.key.direction, case.items, case.request.outs, found)
+            outcome.prove(move.key.direction, case.items, case.request.outs, found.files)
         except NodexferError as error:
             case.leave(error)
             self.wind_up(case, move)
@@ -159,7 +153,7 @@ class Ending:
         else:
             self._prove_and_publish(case, move, found)
 
-    def _prove_and_publish(self, case: Case, move: Move, files: list[MovedFile]) -> None:
+    def _prove_and_publish(self, case: Case, move: Move, found: Sized) -> None:
         def prove() -> None:
             self._refuse_changed(case)
             remote.prove_sizes(self._globus, move.key.collection, case.items)
@@ -178,12 +172,12 @@ class Ending:
                 case.leave(error)
                 self.wind_up(case, move)
                 return
-            self._publish(case, move, files)
+            self._publish(case, move, found)
 
         self._intake.tell(case, Progress(state="giving the outputs their names", task=move.task))
         self._do(case, move, prove, publish)
 
-    def _publish(self, case: Case, move: Move, files: list[MovedFile]) -> None:
+    def _publish(self, case: Case, move: Move, found: Sized) -> None:
         """Rename the outputs into place: also for one that nobody waits for any more, since the half is worse."""
         request, collection = case.request, move.key.collection
 
@@ -194,7 +188,7 @@ class Ending:
             nobody_asks = case.leaving and case.error is None
             if nobody_asks:
                 exchange.clear({os.path.dirname(item.local) for item in case.items})
-            self._intake.close(case, None if nobody_asks else self._done(case, move, files))
+            self._intake.close(case, None if nobody_asks else self._done(case, move, found))
 
         self._do(case, move, publish, published)
 
@@ -223,7 +217,7 @@ class Ending:
                 "nodexfer stage-out --help",
             )
 
-    def _done(self, case: Case, move: Move, files: list[MovedFile]) -> Result:
+    def _done(self, case: Case, move: Move, found: Sized) -> Result:
         return Result(
             endpoint=move.endpoint,
             lease=move.lease,
@@ -235,7 +229,8 @@ class Ending:
             items=tuple(
                 MovedItem(item.number, item.is_directory, item.local, item.remote, item.size) for item in case.items
             ),
-            files=tuple(files),
+            files=tuple(found.files),
+            warnings=found.warnings,
         )
 
     def write(self, case: Case, name: str, record: msgspec.Struct) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import posixpath
 import shlex
+import time
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -17,8 +18,12 @@ from nodexfer.staging.request import BatchItem, InItem, OutItem, Request
 
 #: From so many paths of one directory on, it is listed once instead.
 _LIST_FROM = 5
-#: So many directories of one source are listed to compare the sizes of its files.
-_SIZED_DIRECTORIES = 20
+#: So many directories of one source are listed to compare its files with what was moved; for so long (s), and so many
+#: at once. Listing is what Globus itself does with a source before it moves anything: this costs a part of that again.
+SIZED_DIRECTORIES = 1000
+_SIZED_SECONDS = 60.0
+_AT_ONCE = 4
+_UNKNOWN = "whether Globus left out symbolic links there is not known"
 
 
 def many(globus: Globus, collection: str, paths: Iterable[str]) -> dict[str, Entry | None]:
@@ -70,36 +75,58 @@ def sources(globus: Globus, items: Iterable[InItem]) -> list[BatchItem]:
 
 
 class Sizes(NamedTuple):
-    """``files``: the size of each, by its path. ``whole``: there are no others."""
+    """``files``: the size of each, by its path. ``gaps``: a sentence for what was not looked at; none: it is all."""
 
     files: dict[str, int]
-    whole: bool
+    gaps: tuple[str, ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        return not self.gaps
 
 
-def sizes(globus: Globus, collection: str, top: str) -> Sizes:
-    """What is below the directory ``top``, directories aside; one call a directory, 20 at most.
+def sizes(globus: Globus, collection: str, top: str, most: int | None = None) -> Sizes:
+    """What is below the directory ``top``, directories aside; one call a directory, for a minute.
 
     Of what lies in further ones, or can not be listed, the service's own comparison of checksums has to do.
 
+    :param most: so many directories are listed, 1,000 where nobody says.
     :raises ServiceUnreachable, EndpointFailed: it is not known now.
     """
-    found = Sizes({}, True)
-    todo = [""]
-    for _ in range(_SIZED_DIRECTORIES):
-        if not todo:
-            return found
-        below = todo.pop(0)
-        listed = _list(globus, collection, posixpath.join(top, below))
-        if listed is None:
-            found = found._replace(whole=False)
-            continue
-        for name, entry in listed.items():
-            path = posixpath.join(below, name)
-            if entry.type == "dir":
-                todo.append(path)
-            else:
-                found.files[path] = entry.size
-    return found._replace(whole=found.whole and not todo)
+    most = SIZED_DIRECTORIES if most is None else most
+    files: dict[str, int] = {}
+    unlisted: list[str] = []
+    todo, seen, end = [""], 0, time.monotonic() + _SIZED_SECONDS
+    while todo and seen < most and time.monotonic() < end:
+        count = min(_AT_ONCE, most - seen)
+        now, todo, seen = todo[:count], todo[count:], seen + len(todo[:count])
+        listings = _lists(globus, collection, [posixpath.join(top, below) for below in now])
+        for below, listed in zip(now, listings, strict=True):
+            if listed is None:
+                unlisted.append(posixpath.join(top, below))
+                continue
+            for name, entry in listed.items():
+                path = posixpath.join(below, name)
+                if entry.type == "dir":
+                    todo.append(path)
+                else:
+                    files[path] = entry.size
+    gaps = []
+    if unlisted:
+        others = f" and {len(unlisted) - 1} more" if len(unlisted) > 1 else ""
+        gaps.append(f"{min(unlisted)}{others} can not be listed: {_UNKNOWN}")
+    if todo:
+        gaps.append(f"{top} has more than {seen} directories, and only so many were looked into: {_UNKNOWN}")
+    return Sizes(files, tuple(gaps))
+
+
+def _lists(globus: Globus, collection: str, directories: list[str]) -> list[dict[str, Entry] | None]:
+    if len(directories) == 1:
+        return [_list(globus, collection, directories[0])]
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        return list(threads.map(lambda directory: _list(globus, collection, directory), directories))
 
 
 def _source(item: InItem, entry: Entry | None) -> BatchItem:

@@ -154,6 +154,7 @@ def finished(asked: Receipt, results: Sequence[Result], files: Sequence[ReceiptF
         waited_endpoint=max(result.waited_endpoint for result in results),
         bytes=sum(file.size for file in files),
         files=tuple(files),
+        warnings=tuple(dict.fromkeys([*asked.warnings, *(text for result in results for text in result.warnings)])),
     )
 
 

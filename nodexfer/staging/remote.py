@@ -29,6 +29,8 @@ from nodexfer.staging.request import BatchItem
 
 #: Seconds that the deletion of what was replaced gets; after that Globus goes on with it alone.
 _DELETE_SECONDS = 30.0
+#: So many directories of an output are listed: that Globus has moved each of its files is known by their number.
+_SIZED_DIRECTORIES = 20
 #: It may be better in a moment.
 AWAY = (ServiceUnreachable, EndpointFailed)
 
@@ -50,7 +52,7 @@ def prove_sizes(globus: Globus, collection: str, items: Sequence[BatchItem]) -> 
 
 
 def _prove_directory(globus: Globus, collection: str, item: BatchItem) -> None:
-    there = sizes(globus, collection, item.temporary)
+    there = sizes(globus, collection, item.temporary, _SIZED_DIRECTORIES)
     here = {
         os.path.relpath(os.path.join(where, name), item.local): os.lstat(os.path.join(where, name)).st_size
         for where, _, names in os.walk(item.local)

@@ -179,3 +179,5 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     waited_endpoint: float = 0.0
     items: tuple[MovedItem, ...] = ()
     files: tuple[MovedFile, ...] = ()
+    #: What is to be known though it went well.
+    warnings: tuple[str, ...] = ()

@@ -7,7 +7,6 @@ gets its final name. Who runs it again goes on from there.
 
 from __future__ import annotations
 
-import posixpath
 import shutil
 import time
 from collections.abc import Sequence
@@ -17,9 +16,10 @@ import msgspec
 from nodexfer.clock import utc
 from nodexfer.errors import DeadlinePassed, NodexferError
 from nodexfer.globus.protocol import Event, Globus, Submission, Task
-from nodexfer.staging import batches, look, outcome, remote
+from nodexfer.staging import batches, look, outcome, proof, remote
 from nodexfer.staging.outcome import Going, Hopeless, Succeeded
-from nodexfer.staging.request import Batch, BatchItem, MovedFile, MovedItem, Progress, Result
+from nodexfer.staging.proof import Sized
+from nodexfer.staging.request import Batch, BatchItem, MovedItem, Progress, Result
 from nodexfer.staging.via_errand import AWAY, Errand, forget, keep, patiently, saved
 from nodexfer.staging.via_watch import Watch
 
@@ -52,12 +52,12 @@ def carry(errand: Errand) -> Result:
 def _go_on(errand: Errand, batch: Batch, watch: Watch) -> Result:
     if batch.task is None:
         batch = _submit(errand, batch)
-    files: list[MovedFile] = []
+    found = Sized([])
     if not batch.publishing:
         if not _follow(errand, batch, watch):
             return _go_on(errand, _plan(errand), watch)
         try:
-            files = patiently(errand, lambda: _prove(errand, batch))
+            found = patiently(errand, lambda: _prove(errand, batch))
         except AWAY:
             raise
         except NodexferError:
@@ -66,7 +66,7 @@ def _go_on(errand: Errand, batch: Batch, watch: Watch) -> Result:
     if errand.direction == "out":
         batch = keep(errand, msgspec.structs.replace(batch, publishing=True))
         _publish(errand, batch)
-    return _result(batch, files, watch)
+    return _result(batch, found, watch)
 
 
 def _plan(errand: Errand) -> Batch:
@@ -243,32 +243,18 @@ def give_up(errand: Errand, batch: Batch) -> None:
 # The end ----------------------------------------------------------------------------------------------------------
 
 
-def _prove(errand: Errand, batch: Batch) -> list[MovedFile]:
+def _prove(errand: Errand, batch: Batch) -> Sized:
     """:raises TransferUnproven: what was moved is not what was asked."""
     globus, items = errand.globus, list(batch.items)
     assert batch.task is not None
     moved = batches.whose(errand.direction, {errand.request.id: errand.seen(items)}, globus.moved(batch.task))
-    files = moved[errand.request.id]
+    found = Sized(moved[errand.request.id])
     if errand.direction == "in":
-        files = _sized(globus, batch.collection, items, files)
-    outcome.prove(errand.direction, items, errand.request.outs, files)
+        found = proof.sized(globus, batch.collection, items, found.files)
+    outcome.prove(errand.direction, items, errand.request.outs, found.files)
     if errand.direction == "out":
         remote.prove_sizes(globus, batch.collection, items)
-    return files
-
-
-def _sized(globus: Globus, collection: str, items: Sequence[BatchItem], files: Sequence[MovedFile]) -> list[MovedFile]:
-    """With the sizes at the source. :raises TransferUnproven: something there was not moved."""
-    there = {item.number: look.sizes(globus, collection, item.remote).files for item in items if item.is_directory}
-    moved = {(file.number, file.path) for file in files}
-    for item in items:
-        for path in there.get(item.number, ()):
-            if (item.number, path) not in moved:
-                raise outcome.left_out(posixpath.join(item.remote, path))
-    return [
-        msgspec.structs.replace(file, size=there[file.number].get(file.path)) if file.number in there else file
-        for file in files
-    ]
+    return found
 
 
 def _publish(errand: Errand, batch: Batch) -> None:
@@ -288,7 +274,7 @@ def _publish(errand: Errand, batch: Batch) -> None:
         raise
 
 
-def _result(batch: Batch, files: Sequence[MovedFile], watch: Watch) -> Result:
+def _result(batch: Batch, found: Sized, watch: Watch) -> Result:
     return Result(
         tasks=(*batch.earlier, *([batch.task] if batch.task else [])),
         attempts=batch.attempts,
@@ -297,5 +283,6 @@ def _result(batch: Batch, files: Sequence[MovedFile], watch: Watch) -> Result:
         items=tuple(
             MovedItem(item.number, item.is_directory, item.local, item.remote, item.size) for item in batch.items
         ),
-        files=tuple(files),
+        files=tuple(found.files),
+        warnings=found.warnings,
     )
