@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from nodexfer import procs
 from nodexfer.errors import (
     DeadlinePassed,
     DiskFull,
     EndpointFailed,
+    Interrupted,
     NodexferError,
     ServiceUnreachable,
     TokenExpired,
@@ -20,10 +23,11 @@ from nodexfer.errors import (
     TransferUnproven,
 )
 from nodexfer.globus.protocol import Submission
+from nodexfer.identity import ProcessId
 from nodexfer.node.work import refuse
-from nodexfer.staging import exchange, follow, intents, remote, spool, work
+from nodexfer.staging import client, exchange, follow, intents, remote, spool, work
 from nodexfer.staging.receipt import Receipt
-from nodexfer.staging.request import BatchItem
+from nodexfer.staging.request import BatchItem, Owner
 from nodexfer.staging.send import send
 from tests.support.place import SITE, Place
 from tests.support.waiting import eventually
@@ -181,13 +185,19 @@ def test_a_request_whose_answer_found_no_room_goes_with_its_owner(
 ) -> None:
     (place.site / "a").write_text("a")
     disk = FullDisk(monkeypatch, spool.RESULT)
+    process = procs.spawn([sys.executable, "-c", "input()"], stdin=procs.PIPE)
+    owner = Owner(*ProcessId.of(process.pid))
+    monkeypatch.setattr(client, "owner", lambda: owner)
     with place.desk():
-        waiting = stage_in(place, seconds=1.0, grace=0.0)
+        waiting = stage_in(place)
         eventually(lambda: disk.refused)
-        with pytest.raises(DeadlinePassed):
-            waiting.result()
-        eventually(lambda: place.leftovers() == [])
+        process.kill()
+        process.wait(5)
+        process.close()
         eventually(lambda: place.said[-1] == {"busy": 0})
+        with pytest.raises(Interrupted, match="was removed"):
+            waiting.result()
+    assert place.leftovers() == []
 
 
 def test_a_submission_is_on_disk_before_globus_hears_of_it(place: Place) -> None:
