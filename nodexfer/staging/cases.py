@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-from nodexfer.errors import NodexferError
+from nodexfer.errors import NodexferError, from_record
 from nodexfer.globus.protocol import Task
 from nodexfer.staging.batches import Key
 from nodexfer.staging.outcome import Hopeless, is_calm
@@ -60,6 +60,8 @@ class Case:
         self.error: NodexferError | None = None
         #: Its answer, as long as there is no room on the disk to write it down.
         self.unsaid: Result | None = None
+        if saved is not None and saved.error is not None:
+            self.leave(from_record(dict(saved.error)))
 
     @property
     def id(self) -> str:
@@ -138,4 +140,5 @@ class Move:
             attempts=case.attempts,
             publishing=case.publishing,
             waited_endpoint=case.waited_endpoint,
+            error=None if case.error is None else case.error.as_record(),
         )

@@ -59,7 +59,8 @@ class Ending:
 
     def wind_up(self, case: Case, move: Move) -> None:
         """Remove what a request left at both sides, then give its answer. Nothing writes for it any more."""
-
+        if case.error is not None:
+            self.write(case, spool.BATCH, move.batch(case))
         deadline = Deadline(_NOBODY_WAITS_SECONDS if case.error is None else _TIDY_SECONDS)
 
         def clean() -> None:

@@ -105,11 +105,12 @@ class Intake:
     def close(self, case: Case, result: Result | None) -> None:
         """Its last word; a request that nobody asks for any more is removed with all that exists for its sake.
 
-        A word that finds no room on the disk is kept, and said again at each scan as long as somebody waits for it.
+        What is met while a dead owner's request is wound up is nobody's to read. A word that finds no room on the disk
+        is kept, and said again at each scan as long as somebody waits for it.
         """
         self._see_jobs()
         case.unsaid = None
-        if result is not None and os.path.isdir(case.directory):
+        if result is not None and _owner_lives(case):
             if not _answer(case.directory, result):
                 case.phase, case.unsaid = "closing", result
                 return

@@ -127,6 +127,8 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int = 1
     publishing: bool = False
     waited_endpoint: float = 0.0
+    #: Why it ends, known before what it left is removed: what the next desk meets then is not the cause.
+    error: dict[str, str | int] | None = None
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):

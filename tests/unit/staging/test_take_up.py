@@ -33,8 +33,9 @@ from nodexfer.scheduler import Job
 from nodexfer.staging import client, fence, follow, intents, readiness, remote, spool
 from nodexfer.staging.bring import bring
 from nodexfer.staging.cases import Case
+from nodexfer.staging.intake import Intake
 from nodexfer.staging.receipt import Receipt
-from nodexfer.staging.request import BatchItem, InItem, Request
+from nodexfer.staging.request import BatchItem, InItem, Request, Result
 from nodexfer.staging.send import send
 from tests.support.local_globus import LocalGlobus
 from tests.support.place import ENDPOINT, SITE, Place
@@ -439,3 +440,48 @@ def test_tasks_that_back_off_from_errors_do_not_hold_up_others(place: Place) -> 
         place.globus.failing = {}
         for one in stuck:
             one.result()
+
+
+@pytest.mark.parametrize("lease", [1, 2])
+def test_the_first_cause_is_what_is_said_also_by_the_next_desk(
+    place: Place, monkeypatch: pytest.MonkeyPatch, lease: int
+) -> None:
+    """The first one dies when it has removed what was gathered for sending, and has not answered yet."""
+    (place.node / "a").write_text("a")
+    place.globus.held = True
+    tidied = threading.Event()
+    with monkeypatch.context() as dying:
+        dying.setattr(Intake, "close", lambda *_: tidied.set())
+        with place.desk():
+            waiting = stage_out(place, dest="site:/b")
+            eventually(lambda: (batch := spool.batch(request_of(place))) is not None and batch.task)
+            batch = spool.batch(request_of(place))
+            assert batch is not None
+            place.globus.failing[batch.items[0].temporary] = "PERMISSION_DENIED"
+            place.globus.held = False
+            assert tidied.wait(30.0)
+    with place.desk(lease=lease), pytest.raises(NodexferError, match="PERMISSION_DENIED"):
+        waiting.result()
+    assert len(place.globus.jobs) == 1
+    assert place.leftovers() == []
+
+
+def test_what_is_met_after_the_owner_has_died_is_told_to_nobody(place: Place) -> None:
+    """It would lie there as the request's end, and say that what the owner had gathered is gone."""
+    paths, dead = place.config.node_paths, msgspec.structs.replace(client.owner(), start=1)
+    for owner, left in ((client.owner(), 1), (dead, 0)):
+        asked = Request(
+            id=spool.new_id(),
+            job="j",
+            owner=owner,
+            direction="in",
+            ins=(InItem(0, SITE, "/a", "/"),),
+            deadline=1e12,
+            created=0.0,
+        )
+        directory = spool.ask(paths, asked)
+        intake = Intake(place.config, place.globus.service, "")
+        [case] = intake.scan()
+        intake.close(case, Result(error=TransferFailed("It is gone.").as_record()))
+        assert len(spool.directories(paths.spool)) == left
+        spool.forget(directory)
