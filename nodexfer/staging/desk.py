@@ -9,15 +9,18 @@
                    or, as "stalled", once for each task that moves nothing
 
 It ends with the leader: by the end of its stdin, at once, wherever it is; all that the next desk needs is on disk. It
-holds desk.lock for life, so that there are never two.
+holds desk.lock for life, so that there are never two. SIGUSR2 has it write into its log where each of its threads
+stands.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import queue
 import select
+import signal
 import sys
 import threading
 import traceback
@@ -47,6 +50,7 @@ Inbox = queue.SimpleQueue["Message | None"]
 
 def main() -> int:
     """Serve until told to stop; the exit code."""
+    faulthandler.register(signal.SIGUSR2)
     try:
         config = load(os.environ)
         locks.take(config.node_paths.desk_lock, _LOCK_SECONDS)

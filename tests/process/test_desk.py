@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,13 +23,13 @@ from tests.support.waiting import eventually
 class Desk:
     """The leader's side of it."""
 
-    def __init__(self, environ: dict[str, str]) -> None:
+    def __init__(self, environ: dict[str, str], log: int = 2) -> None:
         self.process = procs.spawn(
             procs.python("-m", "nodexfer.staging.desk"),
             environ={**os.environ, **environ},
             stdin=procs.PIPE,
             stdout=procs.PIPE,
-            stderr=2,
+            stderr=log,
         )
         assert self.process.stdout is not None
         assert self.process.stdin is not None
@@ -58,8 +59,8 @@ def config() -> Config:
 
 
 @contextmanager
-def desk(environ: dict[str, str]) -> Iterator[Desk]:
-    made = Desk(environ)
+def desk(environ: dict[str, str], log: int = 2) -> Iterator[Desk]:
+    made = Desk(environ, log)
     try:
         yield made
     finally:
@@ -85,6 +86,16 @@ def test_it_ends_at_once_with_the_leader(box: Box, config: Config) -> None:
         assert one.process.stdin is not None
         one.process.stdin.close()
         assert one.process.wait(10) == 0
+
+
+def test_asked_where_it_stands_it_writes_that_down_and_goes_on(box: Box, config: Config, tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with path.open("wb") as log, desk(box.sandbox.environment, log.fileno()) as one:
+        one.hear()
+        one.process.signal(signal.SIGUSR2)
+        eventually(lambda: "desk.py" in path.read_text())
+        one.say(do="stop")
+        assert one.process.wait(30) == 0
 
 
 def test_there_are_never_two(box: Box, config: Config) -> None:
