@@ -17,7 +17,7 @@ MARK = "NODEXFER_GCP_DIR"
 
 def clean(environ: Mapping[str, str], keep: Sequence[str], working_dir: str) -> dict[str, str]:
     """``keep`` names further variables that GCP gets from ``environ`` (``gcp_environment`` of the configuration)."""
-    user = environ.get("LOGNAME") or environ.get("USER") or _passwd_name()
+    user = environ.get("LOGNAME") or environ.get("USER") or passwd_name()
     result = {
         "HOME": environ.get("HOME") or os.path.expanduser("~"),
         "USER": user,
@@ -30,7 +30,8 @@ def clean(environ: Mapping[str, str], keep: Sequence[str], working_dir: str) -> 
     return result
 
 
-def _passwd_name() -> str:
+def passwd_name() -> str:
+    """Of this process's user; made of the number where nobody knows a name."""
     import pwd
 
     try:

@@ -23,6 +23,14 @@ NAMES = sorted(path.name for path in CONFIGS.iterdir() if path.is_dir())
 utils = pytest.importorskip("globus_compute_endpoint.endpoint.config.utils")
 
 
+def local_user() -> pwd.struct_passwd:
+    """A container's user may have no entry; a real endpoint's has one."""
+    try:
+        return pwd.getpwuid(os.getuid())
+    except KeyError:
+        return pwd.struct_passwd(("tester", "x", os.getuid(), os.getgid(), "", os.environ["HOME"], "/bin/sh"))
+
+
 def render(directory: pathlib.Path, options: dict[str, Any]) -> Any:
     """The user endpoint's configuration, as the endpoint makes it: the engine and the provider are real objects."""
     from globus_compute_endpoint.endpoint.config import CoreEndpointConfig, UserEndpointConfig
@@ -38,7 +46,7 @@ def render(directory: pathlib.Path, options: dict[str, Any]) -> Any:
         user_config_template=utils.load_user_config_template(template),
         user_config_template_path=template,
         mapped_identity=MappedPosixIdentity(
-            local_user_record=pwd.getpwuid(os.getuid()), matched_identity=None, globus_identity_candidates=[]
+            local_user_record=local_user(), matched_identity=None, globus_identity_candidates=[]
         ),
         user_config_schema=utils.load_user_config_schema(Endpoint.user_config_schema_path(directory, core)),
         user_opts=options,

@@ -118,7 +118,8 @@ class Lab:
         eventually(lambda: not self.processes())
 
     def _environ(self, **more: str) -> dict[str, str]:
-        return {"HOME": os.environ["HOME"], "PATH": "/usr/bin:/bin", **more}
+        # GCP needs a name, and a container's user may have none.
+        return {"HOME": os.environ["HOME"], "PATH": "/usr/bin:/bin", "USER": "tester", **more}
 
 
 @contextmanager

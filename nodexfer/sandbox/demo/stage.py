@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import sys
 from collections.abc import Mapping
 from typing import NamedTuple
+
+from nodexfer.gcp.environment import passwd_name
 
 #: What the jobs must not inherit: the user's own nodexfer and Globus settings, and a scheduler's job that we may be in.
 _NOT_INHERITED = ("NODEXFER_", "GLOBUS_", "PBS_", "SLURM_", "PARSL_")
@@ -53,7 +54,7 @@ class Stage(NamedTuple):
     def environment(self, sandbox: Mapping[str, str], inherited: Mapping[str, str]) -> dict[str, str]:
         """What a job of the user gets, its job id aside."""
         kept = {name: value for name, value in inherited.items() if not name.startswith(_NOT_INHERITED)}
-        user = kept.get("USER") or kept.get("LOGNAME") or getpass.getuser()
+        user = kept.get("USER") or kept.get("LOGNAME") or passwd_name()
         return {
             **kept,
             **sandbox,

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import pwd
 import subprocess
 
 import pytest
@@ -35,6 +36,17 @@ def test_a_job_inherits_nothing_of_the_users_own_globus_or_scheduler(stage: Stag
     assert environ["NODEXFER_GCP"] == "/gcp"
     assert environ["LANG"] == "C.UTF-8"
     assert not {"NODEXFER_CLIENT_SECRET", "GLOBUS_SDK_ENVIRONMENT", "PBS_JOBID", "SLURM_JOB_ID"} & environ.keys()
+
+
+def test_a_user_whom_the_password_file_does_not_know_has_a_name_all_the_same(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(number: int) -> pwd.struct_passwd:
+        raise KeyError(number)
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    environ = stage.environment({}, {"HOME": "/"})
+    assert environ["USER"] == environ["LOGNAME"] == f"uid{os.getuid()}"
 
 
 def test_the_command_in_the_jobs_path_is_this_very_nodexfer(stage: Stage) -> None:
