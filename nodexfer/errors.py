@@ -23,6 +23,8 @@ class NodexferError(Exception):
     exit_code: ClassVar[int] = 1
     #: What the user can nearly always do; an instance may say something better.
     default_next: ClassVar[str] = ""
+    #: Receipts, as plain data, of what was moved before it for the same app or function.
+    receipts: tuple[dict[str, Any], ...] = ()
 
     def __init__(self, message: str, next: str | None = None) -> None:
         # By name: OSError, a base of some, would take (message, next) for (errno, strerror).
@@ -40,7 +42,8 @@ class NodexferError(Exception):
         self.message, self.args = message, (message,)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (type(self), (self.message, self.next))
+        made = (type(self), (self.message, self.next))
+        return (*made, {"receipts": self.receipts}) if self.receipts else made
 
     def as_record(self) -> dict[str, Any]:
         """The error as JSON: what ``--json`` prints and what crosses from the desk to a command."""
@@ -83,6 +86,11 @@ class ReceiptUnknown(SetupError):
     default_next = "nodexfer receipts list"
 
 
+class NodexferMissing(SetupError, ImportError):
+    exit_code = 16  # a worker of Parsl or of Globus Compute has no nodexfer, or one that does not know what is asked
+    default_next = "pip install --upgrade nodexfer"
+
+
 # 20-29: what is, or is not, at either side ---------------------------------------------------------------------
 
 
@@ -112,9 +120,7 @@ class OutputMissing(DataError, FileNotFoundError):
 
 
 class SourceUnsupported(DataError):
-    """A kind of file that is not moved: a device, a socket, a link to a directory."""
-
-    exit_code = 25
+    exit_code = 25  # a kind of file that is not moved: a device, a socket, a link to a directory
 
 
 # 30-39: GCP and the pool ---------------------------------------------------------------------------------------
@@ -145,9 +151,7 @@ class PoolExhausted(EndpointError):
 
 
 class EndpointNotOurs(EndpointError):
-    """The endpoint belongs to another identity than the token's."""
-
-    exit_code = 34
+    exit_code = 34  # the endpoint belongs to another identity than the token's
     default_next = "nodexfer pool list"
 
 
@@ -201,9 +205,7 @@ class ServiceUnreachable(ServiceError, ConnectionError):
 
 
 class ServiceRefused(ServiceError):
-    """The service answered with an error that is not one of the above; the message quotes its code."""
-
-    exit_code = 44
+    exit_code = 44  # the service answered with an error that is not one of the above; the message quotes its code
 
 
 # 50-59: this node's directories, disks and records -------------------------------------------------------------

@@ -1,0 +1,155 @@
+"""Parsl's files by Globus, on the node where the app runs.
+
+    from nodexfer.integrations.parsl import storage_access
+
+    executor = HighThroughputExecutor(storage_access=storage_access(), ...)
+    future = reconstruct(inputs=[File("nodexfer://site/raw/7.h5")], outputs=[File("nodexfer://site/out/7.h5")])
+
+The submit side only names: nothing is moved there, and nothing of it has to be installed but this. See docs/parsl.md.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import threading
+import weakref
+from collections import Counter
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from parsl.data_provider.data_manager import DataManager, default_staging
+from parsl.data_provider.files import File
+from parsl.data_provider.staging import Staging
+from parsl.dataflow.memoization import id_for_memo
+from parsl.utils import RepresentationMixin
+
+from nodexfer import __version__
+from nodexfer.integrations import by_value
+from nodexfer.integrations.app import FORMAT, Direction, Mark, source
+
+if TYPE_CHECKING:
+    from nodexfer.staging.checksum import Verify
+    from nodexfer.staging.client import Route
+
+_Function: TypeAlias = "Callable[..., Any]"
+SCHEMES = ("globus", "nodexfer")
+
+
+def storage_access(**options: Any) -> list[Staging]:
+    """For an executor: :class:`NodeStaging` with these options, before what Parsl has anyhow."""
+    return [NodeStaging(**options), *default_staging]
+
+
+class NodeStaging(Staging, RepresentationMixin):
+    """Files ``globus://<uuid>/path`` and ``nodexfer://name/path`` are on the node's own disk while the app runs.
+
+    Inputs are brought once for a node, a job and a workflow, for all workers, and are read-only. Outputs are sent when
+    the app has returned; an app that fails sends nothing.
+
+    :param overwrite: outputs replace what is at their destination; else that is an error.
+    :param verify, stall, wait_endpoint, route: see :meth:`nodexfer.session.Node.stage_in`.
+    :param settings: keys of the configuration, for the workers; they take precedence over their environment and file.
+    """
+
+    def __init__(
+        self,
+        overwrite: bool = False,
+        verify: Verify = "size",
+        stall: float = 120.0,
+        wait_endpoint: float | None = None,
+        route: Route = "auto",
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.overwrite = overwrite
+        self.verify = verify
+        self.stall = stall
+        self.wait_endpoint = wait_endpoint
+        self.route = route
+        self.settings = settings
+        options = {"verify": verify, "stall": stall, "wait_endpoint": wait_endpoint, "route": route}
+        work = {"settings": dict(settings or {}), "options": options, "overwrite": overwrite}
+        # The same object for the same app: Parsl pickles it once, and its workers unpickle it once.
+        self._staged = functools.lru_cache(maxsize=1024)(functools.partial(_staged, work=work))
+
+    def can_stage_in(self, file: File) -> bool:
+        return file.scheme in SCHEMES
+
+    def can_stage_out(self, file: File) -> bool:
+        return file.scheme in SCHEMES
+
+    def stage_in(self, dm: DataManager, executor: str, file: File, parent_fut: Future[Any] | None) -> None:  # noqa: ARG002
+        file.local_path = _mark("in", dm, file)
+
+    def stage_out(self, dm: DataManager, executor: str, file: File, app_fu: Future[Any]) -> None:  # noqa: ARG002
+        file.local_path = _mark("out", dm, file)
+
+    def replace_task(self, dm: DataManager, executor: str, file: File, func: _Function) -> Staged:  # noqa: ARG002
+        return self._staged(func)
+
+    def replace_task_stage_out(self, dm: DataManager, executor: str, file: File, func: _Function) -> Staged:  # noqa: ARG002
+        return self._staged(func)
+
+
+def _staged(func: _Function, work: Mapping[str, Any]) -> Staged:
+    return func if isinstance(func, Staged) and func.work == work else Staged(func, work)
+
+
+class Staged:
+    """An app's function with its data around it: :func:`nodexfer.integrations.app.run`, on the worker."""
+
+    def __init__(self, func: _Function, work: Mapping[str, Any]) -> None:
+        functools.update_wrapper(self, func)
+        self.func = func
+        self.work = work
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return enter(self.func, self.work, by_value.arrive, *_HERE)(*args, **kwargs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _ENTER, (self.func, self.work, by_value.ARRIVE, *_HERE)
+
+
+def enter(func: Any, work: Any, arrive: Any, wanted: int, version: str) -> Any:
+    """From its text, on the worker: what runs the app. As Parsl's own apps do, it returns what others would raise."""
+
+    def app(*args: Any, **kwargs: Any) -> Any:
+        import sys
+
+        from parsl.app.errors import RemoteExceptionWrapper
+
+        try:
+            return arrive("app", wanted, version).run(func, work, args, kwargs)
+        except Exception:  # noqa: BLE001 (Parsl's own do so)
+            return RemoteExceptionWrapper(*sys.exc_info())
+
+    app.__name__ = getattr(func, "__name__", "app")
+    return app
+
+
+_ENTER = by_value.ByValue(enter)
+#: What we are, said to a worker that may be another one.
+_HERE = (FORMAT, __version__)
+
+
+@id_for_memo.register(Staged)
+def _id_for_memo(staged: Staged, output_ref: bool = False) -> bytes:
+    """An app is the same with its data around it."""
+    return bytes(id_for_memo(staged.func, output_ref=output_ref))
+
+
+#: Of each workflow: how often an app of it has been given a URL as an output. What is read later is another content.
+_written: weakref.WeakKeyDictionary[DataManager, Counter[str]] = weakref.WeakKeyDictionary()
+_written_lock = threading.Lock()
+
+
+def _mark(direction: Direction, dm: DataManager, file: File) -> str:
+    url = source(file.url)
+    with _written_lock:
+        written = _written.setdefault(dm, Counter())
+        if direction == "out":
+            written[url] += 1
+        generation = written.get(url, 0)
+    key = hashlib.sha256(f"{dm.dfk.run_id}\0{url}\0{generation}".encode(errors="surrogatepass")).hexdigest()[:32]
+    return str(Mark(direction, key, url.rstrip("/").rpartition("/")[2] or "root"))

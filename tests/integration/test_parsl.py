@@ -1,0 +1,119 @@
+"""Parsl apps find their files on the node: real executors, real bytes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from parsl.data_provider.files import File
+
+from tests.support import apps
+from tests.support.parsl import LONG, htex, threads, workflow
+from tests.support.sandbox import Box
+from tests.support.user import User
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(LONG),
+    # Of Parsl itself: it leaves the streams of bash apps to the garbage collector.
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+#: The same must hold in a thread of the submit side, where nothing is pickled, and in a process on the node.
+everywhere = pytest.mark.parametrize("make", [threads, htex])
+
+
+@pytest.fixture
+def user(box: Box) -> User:
+    return User(box)
+
+
+def named(path: str) -> File:
+    return File(f"nodexfer://site/{path}")
+
+
+def by_id(user: User, path: str) -> File:
+    return File(f"globus://{user.box.site_id}/{path}")
+
+
+def received(user: User) -> list[str]:
+    """The sources of all that was brought."""
+    return sorted(f["source"] for one in user.receipts if one["direction"] == "in" for f in one["files"])
+
+
+@everywhere
+def test_inputs_are_there_and_outputs_arrive(user: User, tmp_path: Path, make: Callable[..., Any]) -> None:
+    """By name and by UUID, several at a time, in every argument that Parsl looks at; bash apps with their streams."""
+    (user.site / "one.txt").write_text("one")
+    (user.site / "two.txt").write_text("two")
+    (user.site / "tree/below").mkdir(parents=True)
+    (user.site / "tree/below/leaf").write_text("leaf")
+    with workflow(user, tmp_path / "run", make()):
+        several = apps.upper(
+            inputs=[named("one.txt"), by_id(user, "two.txt")],
+            outputs=[File(f"globus://{user.box.other_id}/new/1.txt"), named("new/2.txt")],
+        )
+        anywhere = apps.content(named("one.txt"), inputs=[named("two.txt")], keyword=by_id(user, "one.txt"))
+        tree = apps.copy_tree(named("tree/"), outputs=[named("copies/tree/")])
+        streams = apps.concatenate(
+            inputs=[named("one.txt"), named("two.txt")],
+            outputs=[named("both.txt")],
+            stdout=named("logs/out"),
+            stderr=by_id(user, "logs/err"),
+        )
+        process, inputs, outputs = several.result(LONG)
+        assert all(path.startswith(f"{user.root}/") for path in inputs + outputs)
+        assert (process == os.getpid()) is (make is threads)
+        assert (user.other / "new/1.txt").read_text() == "ONE"
+        assert (user.site / "new/2.txt").read_text() == "TWO"
+        assert anywhere.result(LONG) == ["one", "two", "one"]
+        assert tree.result(LONG) == ["below"]
+        assert (user.site / "copies/tree/below/leaf").read_text() == "leaf"
+        assert streams.result(LONG) == 0
+        assert (user.site / "both.txt").read_text() == "onetwo"
+        assert (user.site / "logs/out").read_text() == "said\n"
+        assert (user.site / "logs/err").read_text().endswith("told\n")
+        # The app is over: nothing of its own is left, but what is shared.
+        assert not [name for path in (user.root / "nodexfer/jobs").iterdir() for name in path.glob("parsl-*")]
+
+
+@everywhere
+def test_names_are_taken_as_they_are_written(user: User, tmp_path: Path, make: Callable[..., Any]) -> None:
+    """What a URL's parser would take for something else: blanks, percent signs, queries, fragments, brackets."""
+    names = ["a b.txt", "a%20b.txt", "what?.txt", "nr#1.txt", "x[1].txt", "colon:s.txt", "ä.txt", "semi;colon.txt"]
+    for name in names:
+        (user.site / name).write_text(name)
+    with workflow(user, tmp_path / "run", make()):
+        done = apps.upper(inputs=[named(name) for name in names], outputs=[named(f"out/{name}") for name in names])
+        _, inputs, outputs = done.result(LONG)
+        assert [os.path.basename(path) for path in inputs] == names
+        assert [os.path.basename(path) for path in outputs] == names
+        assert {path.name: path.read_text() for path in (user.site / "out").iterdir()} == {
+            name: name.upper() for name in names
+        }
+
+
+@everywhere
+def test_an_output_is_an_input_further_on(user: User, tmp_path: Path, make: Callable[..., Any]) -> None:
+    """Without a transfer on the node that has it, and never a stale copy of what was at its URL before."""
+    (user.site / "text").write_text("first")
+    with workflow(user, tmp_path / "run", make(overwrite=True)):
+        before = apps.content(named("text"))
+        assert before.result(LONG) == ["first"]
+        written = apps.writes("second", outputs=[named("text")])
+        again = apps.upper(inputs=[written.outputs[0]], outputs=[named("capitals")])
+        last = apps.content(again.outputs[0], written.outputs[0], named("text"))
+        assert last.result(LONG) == ["SECOND", "second", "second"]
+    assert received(user) == [f"globus://{user.box.site_id}/text"]
+
+
+def test_a_node_s_workers_share_a_transfer_and_an_endpoint(user: User, tmp_path: Path) -> None:
+    (user.site / "shared").write_text("shared")
+    with workflow(user, tmp_path / "run", htex(workers=4)):
+        found = [apps.upper(inputs=[named("shared")], outputs=[named(f"out/{number}")]) for number in range(12)]
+        processes = {future.result(LONG)[0] for future in found}
+        assert len(processes) > 1
+    assert received(user) == [f"globus://{user.box.site_id}/shared"]
+    assert len({one["endpoint"] for one in user.receipts}) == 1

@@ -1,0 +1,75 @@
+"""The apps of the Parsl tests, and what they are made of: imported by workers, so of the standard library and Parsl."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import Any
+
+from parsl.app.app import bash_app, python_app
+
+
+@python_app
+def upper(inputs: Any = (), outputs: Any = ()) -> tuple[int, list[str], list[str]]:
+    """Each output is its input in capitals; the process, and the paths of inputs and outputs."""
+    for one, other in zip(inputs, outputs, strict=False):
+        with open(one) as read, open(other, "w") as write:
+            write.write(read.read().upper())
+    return os.getpid(), [file.filepath for file in inputs], [file.filepath for file in outputs]
+
+
+@python_app
+def content(*files: Any, **more: Any) -> list[str]:
+    """What is in each, by whatever argument it comes."""
+    found = []
+    for file in (*files, *more.get("inputs", ()), *(value for name, value in more.items() if name != "inputs")):
+        with open(file) as read:
+            found.append(read.read())
+    return found
+
+
+@python_app
+def copy_tree(source: Any, outputs: Any = ()) -> list[str]:
+    shutil.copytree(source, outputs[0])
+    return sorted(os.listdir(source))
+
+
+@python_app
+def writes(text: str, outputs: Any = ()) -> None:
+    """The same text to each."""
+    for output in outputs:
+        with open(output, "w") as file:
+            file.write(text)
+
+
+@python_app
+def nothing(inputs: Any = (), outputs: Any = ()) -> str:
+    return "done"
+
+
+@python_app
+def fails(inputs: Any = (), outputs: Any = ()) -> None:
+    with open(outputs[0], "w") as file:
+        file.write("half")
+    raise ArithmeticError("the app's own")
+
+
+@python_app
+def fails_once(mark: str, inputs: Any = (), outputs: Any = ()) -> str:
+    """The first call raises, the next ones write what they read."""
+    with open(inputs[0]) as read, open(outputs[0], "w") as write:
+        write.write(read.read())
+    if not os.path.exists(mark):
+        with open(mark, "w"):
+            raise ArithmeticError("once")
+    return str(inputs[0])
+
+
+@bash_app
+def concatenate(inputs: Any = (), outputs: Any = (), stdout: Any = None, stderr: Any = None) -> str:
+    return f"cat {' '.join(repr(str(file)) for file in inputs)} > '{outputs[0]}' && echo said && echo told >&2"
+
+
+@bash_app
+def bash(command: str, inputs: Any = (), outputs: Any = (), stdout: Any = None, stderr: Any = None) -> str:
+    return command
