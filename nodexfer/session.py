@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from nodexfer import procs, scheduler
 from nodexfer.clock import Deadline
 from nodexfer.config import Config, load
-from nodexfer.errors import DestinationExists, EndpointFailed, HoldUnknown, NodexferError, UrlMalformed
+from nodexfer.errors import DestinationExists, EndpointFailed, HoldUnknown, NodexferError, UrlMalformed, from_record
 from nodexfer.node import endpoint as endpoints
 from nodexfer.node import failure
 from nodexfer.node import hold as holds
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from nodexfer.staging.checksum import Verify
     from nodexfer.staging.client import Client, OnProgress, Route
     from nodexfer.staging.receipt import Receipt
+
+#: The variable that says by which error the set-up of our block failed (:func:`refuse_broken`).
+BROKEN = "NODEXFER_BROKEN"
 
 #: One source or several to one destination; or sources with a destination each, none of which is "into".
 Sources: TypeAlias = "str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Mapping[str, str | os.PathLike[str]]"
@@ -76,7 +79,8 @@ class Node:
         :param merge: an existing directory is added to, files of the same name are replaced.
         :param verify: "checksum" reads the files here once more, beside what Globus compares; the receipt has the sums.
         :param stall: seconds without a byte after which a task is tried again through a restarted endpoint, once.
-        :param wait_endpoint: seconds to wait for a free endpoint of the pool; None as long as for everything else.
+        :param wait_endpoint: seconds to wait for a free endpoint of the pool; None as long as for everything else, or
+            for ``via_after`` of the configuration where it can go "via".
         :param route: "via" goes by the site's own collection, "auto" where no endpoint can be had; "direct" never.
         :raises NodexferError: see :mod:`nodexfer.errors`; nothing was published, or the message names what was.
         """
@@ -185,9 +189,10 @@ def hold(
 
     :param endpoint: have the endpoint up all the while, whether anything moves or not.
     :param settings: keys of the configuration, which take precedence over environment and file.
-    :raises KeeperFailed, NodeError, ConfigInvalid: nothing is held.
+    :raises KeeperFailed, NodeError, ConfigInvalid: nothing is held; also whatever the block's set-up failed by.
     """
     environ = os.environ if environ is None else environ
+    refuse_broken(environ)
     config = load(environ, **settings) if config is None else config
     job = scheduler.detect(environ)
     taken = holds.take(config, job, procs.this(), endpoint=endpoint)
@@ -195,6 +200,23 @@ def hold(
         yield Node(config, job, taken.scratch, environ)
     finally:
         _release(config, taken.id)
+
+
+def refuse_broken(environ: Mapping[str, str]) -> None:
+    """Raise at once what the set-up of our block was told by (``nodexfer worker-init``), where it failed.
+
+    A block whose set-up fails goes on all the same: one that ended would be submitted again, and again.
+    """
+    said = environ.get(BROKEN)
+    if not said:
+        return
+    import json
+
+    try:
+        record = json.loads(said)
+    except ValueError:
+        record = None
+    raise from_record(record if isinstance(record, dict) else {"message": f"${BROKEN} is set: {said}"})
 
 
 def _release(config: Config, name: str) -> None:

@@ -33,7 +33,7 @@ _OPTIONS = (
         "--wait-endpoint",
         type=Duration(),
         metavar="TIME",
-        help="Wait so long for a free endpoint; 0 refuses at once. Default: until the job ends.",
+        help="Wait so long for a free endpoint; 0 refuses at once. Default: until the job ends, or via_after.",
     ),
     click.option(
         "--route",

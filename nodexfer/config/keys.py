@@ -63,6 +63,7 @@ KEYS: Mapping[str, Key] = {
     "gcp_address": Key(checks.text, str, str),
     "gcp_environment": Key(checks.texts, _words, _joined),
     "service_timeout": Key(checks.some_seconds, _number, repr),
+    "via_after": Key(checks.seconds, _number, repr),
 }
 
 
@@ -79,6 +80,7 @@ def defaults(node_dir: str, environ: Mapping[str, str]) -> dict[str, Any]:
         "gcp_address": "/org/globusonline/globusconnect",
         "gcp_environment": (),
         "service_timeout": 30.0,
+        "via_after": 300.0,
     }
 
 

@@ -46,6 +46,7 @@ class Config:
         self.gcp_address: str = values["gcp_address"]
         self.gcp_environment: tuple[str, ...] = values["gcp_environment"]
         self.service_timeout: float = values["service_timeout"]
+        self.via_after: float = values["via_after"]
         self.collections = dict(collections)
         #: The file that was read, or None where there is none.
         self.file = file

@@ -31,6 +31,8 @@ _REMOVAL_SECONDS = 1.0
 #: Seconds that a request which was called off gets to go in good order.
 _CANCEL_SECONDS = 5.0
 
+_WAITING = Progress(state="waiting for an endpoint")
+
 OnProgress = Callable[[Progress], None]
 #: See :mod:`nodexfer.staging.via_route`.
 Route: TypeAlias = "Literal['auto', 'direct', 'via']"
@@ -162,7 +164,7 @@ class _News:
         self._last: dict[str, Progress] = {}
         #: Why nobody can lead, as long as that is so.
         self.blocked: NodexferError | None = None
-        tell(Progress(state="waiting for an endpoint"))
+        tell(_WAITING)
 
     def look(self, directories: Sequence[str]) -> None:
         for directory in directories:
@@ -177,8 +179,8 @@ class _News:
                 self._stamps[directory], self._last[directory] = stamp, found
         if self.blocked is not None:
             self._tell(Progress(state=f"waiting: {self.blocked.message}"))
-        elif self._last:
-            self._tell(_sum(list(self._last.values())))
+        else:  # also where there is nothing new: who is told may lose patience
+            self._tell(_sum(list(self._last.values())) if self._last else _WAITING)
 
 
 def _sum(parts: Sequence[Progress]) -> Progress:

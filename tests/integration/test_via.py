@@ -11,6 +11,8 @@ import pytest
 
 from nodexfer import procs
 from nodexfer.errors import CollectionUnknown, DestinationExists, Interrupted, PoolMissing, SourceMissing
+from nodexfer.pool import entries, lease
+from nodexfer.pool.leasefile import Me
 from tests.support.holding import NODEXFER
 from tests.support.sandbox import Box
 from tests.support.user import User
@@ -22,7 +24,11 @@ AWKWARD = ["a b", "ü漢", "100%25", "a,b", "[x]{y}", "-dash", "new\nline"]
 @pytest.fixture
 def user(box: Box) -> User:
     """Whose home the collection ``shared`` shows; there is no endpoint."""
-    user = User(box, endpoints=0)
+    return shown(User(box, endpoints=0))
+
+
+def shown(user: User) -> User:
+    box = user.box
     box.sandbox.add_site("shared", str(user.home.parent))
     config = (user.home / "config.toml").read_text()
     user.configure(
@@ -67,6 +73,24 @@ def test_there_and_back_again_without_any_endpoint(user: User, route: str) -> No
     assert done.code == 0, done
     assert contents(user.other / "back/again") == have
     assert is_clean(user)
+
+
+def test_who_says_nothing_waits_for_an_endpoint_for_a_while_and_then_goes_via(box: Box) -> None:
+    user = shown(User(box, endpoints=1))
+    (entry,) = entries.read_pool(user.config.home_paths, "default")
+    elsewhere = Me("slurm", "alpha", "node17", "boot", "place", "/tmp/nodexfer-1", "4711", 0)
+    assert lease.take(entry.directory, 1, elsewhere, entry.endpoint_id, 300.0) is not None
+    (user.site / "f").write_bytes(b"f")
+    user.environ["NODEXFER_VIA_AFTER"] = "5"
+    done = run(user, "stage-in", "--json", "site:/f", "f")
+    assert done.code == 0, done
+    assert (user.root / "f").read_bytes() == b"f"
+    found = json.loads(done.out)
+    assert (found["route"], found["endpoint"], len(found["warnings"])) == ("via", None, 1)
+    assert "node17" in found["warnings"][0]
+    assert "Else in " in done.err, done
+    assert "Warning: it went via the site's own collection: No endpoint is free" in done.err
+    eventually(lambda: is_clean(user))
 
 
 def test_flags_mean_what_they_mean_by_the_other_route(user: User) -> None:

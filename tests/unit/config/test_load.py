@@ -190,7 +190,7 @@ def test_an_unknown_argument_is_the_callers_mistake(environ: dict[str, str]) -> 
     "overrides",
     [
         {"home": "/h", "node_dir": "/tmp/x", "roots": ["/tmp", "/dev"], "pool": "p"},
-        {"linger": 0, "lease": 0.25, "gcp": "/g", "gcp_prefix": ["a b", "c"], "service_timeout": 1},
+        {"linger": 0, "lease": 0.25, "gcp": "/g", "gcp_prefix": ["a b", "c"], "service_timeout": 1, "via_after": 0},
     ],
 )
 def test_the_environment_of_a_child_gives_the_child_the_same_settings(

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import re
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from nodexfer.config import load
-from nodexfer.errors import EndpointFailed, PoolExhausted, SourceMissing
-from nodexfer.node import hold, silence
+from nodexfer.errors import DeadlinePassed, EndpointFailed, PoolExhausted, SourceMissing
+from nodexfer.node import endpoint, hold, locks, silence
 from nodexfer.staging import client, spool, via, via_route
 from nodexfer.staging.client import Client, Route
 from nodexfer.staging.request import InItem, Request, Result
 from tests.support.place import SITE, Place
 
 BY_VIA = [Result(tasks=("by via",))]
+
+
+def by_via(why: str) -> list[Result]:
+    return [msgspec.structs.replace(BY_VIA[0], warnings=(f"it went via the site's own collection: {why}",))]
 
 
 @pytest.fixture
@@ -51,7 +62,7 @@ def refused(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
 def test_auto_goes_via_where_no_endpoint_can_be_had(who: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     refused(monkeypatch, PoolExhausted("All are out."))
     said: list[str] = []
-    assert ask(who._replace(on_progress=lambda news: said.append(news.state)), "auto") == BY_VIA
+    assert ask(who._replace(on_progress=lambda news: said.append(news.state)), "auto") == by_via("All are out")
     assert said == ["going via the site's own collection: All are out."]
     assert spool.directories(who.config.node_paths.spool) == []
 
@@ -83,4 +94,63 @@ def test_without_a_collection_to_go_by_the_first_error_stands(place: Place, monk
 
 def test_nobody_waits_for_a_leader_that_can_not_be_ended(who: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(silence, "blocked", lambda _: EndpointFailed("Its leader is frozen."))
-    assert ask(who, "auto") == BY_VIA
+    assert ask(who, "auto") == by_via("Its leader is frozen")
+
+
+@pytest.fixture
+def exhausted(who: Client, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    """A leader waits for the pool."""
+    who.config.via_after = 0.5
+    monkeypatch.setattr(via_route, "_LOOK_SECONDS", 0.05)
+    paths = who.config.node_paths
+    lock = os.open(paths.node_dir, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    endpoint.Notice(paths, "k", 0.0).say(endpoint.WAITING, waiting=PoolExhausted("No endpoint is free: n1 has it."))
+    yield who
+    os.close(lock)
+
+
+def test_who_says_nothing_waits_for_the_time_of_the_configuration_and_then_goes_via(exhausted: Client) -> None:
+    said: list[str] = []
+    begun = time.monotonic()
+    found = ask(exhausted._replace(on_progress=lambda news: said.append(news.state)), "auto")
+    assert time.monotonic() - begun >= 0.5
+    assert found == by_via("No endpoint is free: n1 has it")
+    words = "waiting: No endpoint is free: n1 has it. Else in 0 s it goes via the site's own collection"
+    assert {re.sub(r"in [0-9.]+ m?s", "in 0 s", state) for state in said[:-1]} >= {words}
+    assert said[-1] == "going via the site's own collection: No endpoint is free: n1 has it."
+
+
+def test_at_most_half_of_the_time_is_waited(exhausted: Client) -> None:
+    exhausted.config.via_after = 3600.0
+    begun = time.time()
+    who = exhausted._replace(deadline=begun + 2.0)
+    assert ask(who, "auto") == by_via("No endpoint is free: n1 has it")
+
+
+@pytest.mark.parametrize("change", ["direct", "patient", "begun", "starting", "dead", "closed"])
+def test_otherwise_an_endpoint_is_waited_for_to_the_deadline(
+    exhausted: Client, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    who = exhausted._replace(deadline=time.time() + 2.0, grace=0.0)
+    paths = who.config.node_paths
+    if change == "patient":  # then the leader refuses, in its time
+        who = who._replace(wait_endpoint=60.0)
+    elif change == "begun":
+        monkeypatch.setattr(client, "_CANCEL_SECONDS", 0.0)
+        put = client.ask
+
+        def begin(*arguments: Any) -> str:
+            directory = put(*arguments)
+            Path(directory, spool.BATCH).write_text("{}")
+            return directory
+
+        monkeypatch.setattr(client, "ask", begin)
+    elif change == "starting":
+        endpoint.Notice(paths, "k", 0.0).say(endpoint.STARTING)
+    elif change == "dead":
+        monkeypatch.setattr(locks, "taken", lambda _: False)
+    elif change == "closed":
+        monkeypatch.setattr(via, "is_open", lambda _: False)
+    with pytest.raises(DeadlinePassed):
+        ask(who, "direct" if change == "direct" else "auto")
