@@ -125,7 +125,10 @@ class _Connect:
         ]
         child = children.start(program, arguments, out=False)
         # Its one-time number goes by the pipe: an argument could be read by anybody on the node.
-        os.write(child.lifeline, f"{session}\n".encode())
+        try:
+            os.write(child.lifeline, f"{session}\n".encode())
+        except BrokenPipeError:
+            pass  # killed already; it is collected like any other
         self._servers[child.pid] = child
 
     def _config_paths(self) -> str:
