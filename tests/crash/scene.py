@@ -159,13 +159,13 @@ class Command:
     def _run(self) -> None:
         try:
             self._receipt = self._scene.stage()
-            eventually(lambda: self._scene.place.leftovers() == self._scene.hidden(), 5.0)
+            eventually(lambda: self._scene.place.leftovers() == self._scene.hidden())
         except (NodexferError, AssertionError, OSError) as error:
             self._error = error
         self._over.touch()
 
     def result(self) -> Receipt:
-        self._thread.join(20.0)
+        self._thread.join(60.0)
         assert not self._thread.is_alive()
         if self._error is not None:
             raise AssertionError(f"{self._error}") from self._error
