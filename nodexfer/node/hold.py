@@ -10,7 +10,7 @@ A keeper that was SIGKILLed while its job lives is started again by the next com
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from nodexfer import procs
 from nodexfer.clock import Deadline
@@ -20,6 +20,9 @@ from nodexfer.identity import ProcessId
 from nodexfer.node import bell, registry
 from nodexfer.paths import NodePaths, private_directory, safe_name
 from nodexfer.scheduler.protocol import Job
+
+if TYPE_CHECKING:
+    from nodexfer.node.clean import Gone
 
 #: Seconds for a keeper to start. It takes 50 ms, and a parallel file system may be slow.
 START_SECONDS = 10.0
@@ -63,8 +66,11 @@ def take(config: Config, job: Job, owner: ProcessId | None = None, *, endpoint: 
     try:
         with registry.Transaction(paths, create=True) as table:
             begun = True
-            table.add(hold)
             lives = registry.keeper_lives(paths, job.key)
+            gone = None if lives else _earlier_run(config, job.key, table)
+            table.add(hold)
+        if gone is not None:
+            gone.remove()
         scratch = private_directory(paths.scratch(job.key))
         if not lives:
             start_keeper(config, job, hold.script)
@@ -76,6 +82,23 @@ def take(config: Config, job: Job, owner: ProcessId | None = None, *, endpoint: 
         elif isinstance(error, (NodeDirUnsafe, NodeDirRemoved)):
             raise _with_source(config, error) from error
         raise
+
+
+def _earlier_run(config: Config, job: str, table: registry.Table) -> Gone | None:
+    """What a dead run of the same key left, out of sight: PBS does not tell a job that was queued again that it was.
+
+    Files in its scratch would be in the way, and what the scheduler said of its end is not about this run.
+    """
+    paths = config.node_paths
+    if not (os.path.lexists(paths.keeper(job)) or os.path.lexists(paths.scratch(job))):
+        return None
+    from nodexfer.node import clean
+
+    if safe_name(job) not in clean.dead_names(paths, table):
+        return None
+    gone = clean.job(config, job)
+    clean.keeper_files(paths.keeper(job))
+    return gone
 
 
 def _take_back(paths: NodePaths, hold: registry.Hold) -> None:

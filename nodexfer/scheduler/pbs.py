@@ -29,7 +29,10 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 
 def detect(environ: Mapping[str, str]) -> Job | None:
-    """``PBS_JOBID`` is ``12.server``, and ``1[3].server`` for a sub-job. The environment does not tell the run."""
+    """``PBS_JOBID`` is ``12.server``, and ``1[3].server`` for a sub-job.
+
+    The environment does not tell the run, and asking would cost a call: docs/decisions/takeover.md says why 0 will do.
+    """
     number, dot, server = environ.get("PBS_JOBID", "").partition(".")
     if not number[:1].isdigit():
         return None

@@ -270,6 +270,44 @@ def test_what_a_killed_job_leaves_is_cleared_by_the_next_one(config: Config) -> 
     assert is_cleared(config)
 
 
+def test_a_job_that_is_queued_again_under_the_same_key_finds_nothing_of_its_first_run(config: Config) -> None:
+    """PBS: the files would be in its way, and the end that the scheduler told would be the first run's."""
+    paths = config.node_paths
+    known, kept = Path(paths.job_spool(job().key), ".end"), Path(paths.request(job().key, "r1"))
+    data = Path(paths.scratch(job().key), "data")
+    with script("1") as first:
+        first.acquire()
+        data.touch()
+        kept.mkdir(parents=True)
+        for file in (known, kept / "request.json", kept / "batch.json"):
+            file.touch()
+        process = keeper(config)
+        first.kill()
+        eventually(lambda: not process.alive)
+    assert data.exists()
+    with script("1") as second:
+        second.acquire()
+        assert data.parent.is_dir()
+        assert not data.exists()
+        assert not known.exists()
+        assert kept.exists(), "a task of Globus is ended by the next desk"
+        shutil.rmtree(kept)
+        second.must("release")
+    assert is_cleared(config)
+
+
+def test_a_job_whose_script_runs_keeps_its_files_also_where_nothing_holds(config: Config) -> None:
+    first = hold.take(config, job(), procs.this())
+    data = Path(first.scratch, "data")
+    data.touch()
+    kill(keeper(config))
+    with registry.Transaction(config.node_paths) as table:
+        table.drop(first.id)
+    second = hold.take(config, job(), procs.this())
+    assert data.exists()
+    hold.release(config, second.id)
+
+
 def test_files_of_another_boot_are_nobodys(config: Config, one: Script) -> None:
     one.acquire()
     kill(keeper(config))

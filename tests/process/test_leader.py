@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from nodexfer.node import endpoint, hold
 from nodexfer.node import ready as waiting
 from nodexfer.pool import lease as leases
 from tests.support import eventually
-from tests.support.holding import NODEXFER, is_cleared, job, kill, nodexfer, remove, script
+from tests.support.holding import NODEXFER, is_cleared, job, keeper, kill, nodexfer, remove, script
 from tests.support.leading import held, leader, make_pool, one_of, parts, quiet, ready, tops, user
 from tests.support.sandbox import Box, Gcp
 
@@ -67,6 +68,21 @@ def test_all_are_found_in_the_jobs_session_desk_and_guard_in_groups_of_their_own
         one.must("release")
 
 
+def test_a_scheduler_that_kills_the_jobs_session_leaves_nothing_of_us(user: Config, box: Box) -> None:
+    """As PBS does without cgroups: SIGKILL to each process of the session, whoever its parent is by then."""
+    make_pool()
+    with script("1") as one:
+        one.acquire("--endpoint")
+        ours = [process for found in parts(user).values() for process in found]
+        assert {os.getsid(process.pid) for process in ours} == {one.process.pid}
+        assert keeper(user).pid in [process.pid for process in ours]
+        assert procs.parents_now()[keeper(user).pid] != one.process.pid, "it is nobody's child, and is found"
+        for process in ours:
+            procs.signal(process, signal.SIGKILL)
+        one.kill()
+    eventually(lambda: not any(parts(user).values()))
+
+
 def test_gcp_and_desk_inherit_no_lock(user: Config, box: Box) -> None:
     make_pool()
     with script("1") as one:
@@ -101,6 +117,26 @@ def test_gcp_that_dies_is_started_again_once_and_then_given_up_in_words(user: Co
         assert "lost, mended, and lost again: GCP has ended" in failed
         one.must("release")
     assert is_cleared(user)
+
+
+@pytest.mark.slow
+def test_what_the_service_has_lost_for_good_is_given_up_in_words_after_a_minute(user: Config, box: Box) -> None:
+    """Twice as long on a machine that is busy; at its start, an endpoint is waited for for two minutes."""
+    make_pool()
+    (box.site / "a").write_bytes(os.urandom(4_000_000))
+    with script("1") as one:
+        one.acquire("--endpoint")
+        box.sandbox.fault("slow", endpoint=ready(user).endpoint_id, bytes_per_second=40_000)
+        code, _ = one.run(f"'{_python()}' -m nodexfer stage-in site:/a $NODEXFER_SCRATCH/ 2>&1 & echo started")
+        assert code == 0
+        eventually(lambda: [task for task in _tasks(user) if task])
+        box.sandbox.fault("disconnect")
+        failed = eventually(Path(f"{user.node_paths.keeper(job().key)}.failed").read_text, 110.0)
+        assert "not" in failed
+        code, text = one.run("wait $!")
+        assert code == 36, text
+        one.must("release")
+    box.sandbox.clear()
 
 
 @pytest.mark.slow
