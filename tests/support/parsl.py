@@ -63,7 +63,9 @@ def workflow(user: User, run_dir: Path, *executors: Any, **more: Any) -> Iterato
             initialize_logging=False,
             **more,
         )
-        with parsl.load(config) as kernel:
-            yield kernel
-        parsl.clear()
-        worker.release()
+        try:
+            with parsl.load(config) as kernel:
+                yield kernel
+        finally:
+            parsl.clear()
+            worker.release()

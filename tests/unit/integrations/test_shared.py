@@ -1,0 +1,195 @@
+"""One brings what many want: who waits, who fails, who tries again."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from nodexfer.errors import DeadlinePassed, Interrupted, NodexferError, SourceMissing
+from nodexfer.integrations import shared
+from nodexfer.integrations.shared import Wanted
+from tests.support.waiting import eventually
+
+
+class Node:
+    """Brings what does not begin with "bad"; ``gate`` holds it up until it is set."""
+
+    def __init__(self, scratch: Path) -> None:
+        self.scratch = scratch
+        self.asked: list[dict[str, str]] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.ends = 1e12
+        self.error: NodexferError | None = None
+
+    def client(self) -> Any:
+        return SimpleNamespace(deadline=self.ends)
+
+    def stage_in(self, sources: Mapping[str, str]) -> Any:
+        self.asked.append(dict(sources))
+        assert self.gate.wait(60)
+        if self.error is not None:
+            raise self.error
+        for source in sources:
+            if source.startswith("bad"):
+                raise SourceMissing(f"{source} is not there.", "")
+        for source, path in sources.items():
+            Path(path).write_text(source)
+        return SimpleNamespace(as_record=lambda: {"files": sorted(sources)})
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Any:
+    return Node(tmp_path)
+
+
+def wanted(*sources: str) -> dict[str, Wanted]:
+    return {f"key-of-{source}": Wanted(source, f"{source}.txt") for source in sources}
+
+
+class Worker:
+    """Wants ``sources`` in a thread of its own; ``outcome`` is the texts that it saw, or the error."""
+
+    def __init__(self, node: Any, *sources: str) -> None:
+        self.outcome: Any = None
+        self._node, self._sources = node, sources
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            with shared.using(self._node, wanted(*self._sources)) as found:
+                self.outcome = [Path(path).read_text() for path in found.paths.values()]
+        except NodexferError as error:
+            self.outcome = error
+
+    def result(self) -> Any:
+        self._thread.join(60)
+        assert not self._thread.is_alive()
+        return self.outcome
+
+
+def waits(worker: Worker, node: Node, key: str) -> None:
+    """Until the worker has looked at the lock of ``key``: it waits in the same process, so by its open files."""
+    lock = f"{node.scratch}/shared/{key}.lock"
+
+    def opened() -> int:
+        links = [f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")]
+        return sum(os.path.realpath(link) == lock for link in links)
+
+    eventually(lambda: opened() >= 2)
+
+
+def test_what_is_there_is_not_brought_again(node: Any) -> None:
+    for _ in range(2):
+        with shared.using(node, wanted("a", "b")) as found:
+            assert [Path(found.paths[f"key-of-{name}"]).read_text() for name in "ab"] == ["a", "b"]
+    assert len(node.asked) == 1
+    assert sorted(node.asked[0]) == ["a", "b"]
+
+
+def test_only_who_brought_it_has_the_receipt(node: Any) -> None:
+    with shared.using(node, wanted("a")) as first, shared.using(node, wanted("a", "b")) as second:
+        assert first.receipts == [{"files": ["a"]}]
+        assert second.receipts == [{"files": ["b"]}]
+
+
+def test_who_comes_meanwhile_waits_for_it(node: Any) -> None:
+    node.gate.clear()
+    first = Worker(node, "a")
+    eventually(lambda: node.asked)
+    others = [Worker(node, "a"), Worker(node, "a", "b")]
+    waits(others[0], node, "key-of-a")
+    node.gate.set()
+    assert first.result() == ["a"]
+    assert others[0].result() == ["a"]
+    assert others[1].result() == ["a", "b"]
+    assert [sorted(asked) for asked in node.asked] == [["a"], ["b"]]
+
+
+def test_who_waited_while_it_failed_fails_alike(node: Any) -> None:
+    node.gate.clear()
+    first = Worker(node, "bad")
+    eventually(lambda: node.asked)
+    second = Worker(node, "bad", "a")
+    waits(second, node, "key-of-bad")
+    node.gate.set()
+    for worker in (first, second):
+        assert isinstance(worker.result(), SourceMissing)
+        assert "bad is not there" in str(worker.result())
+    assert len(node.asked) == 1
+
+
+def test_a_failure_by_what_the_waiter_does_not_want_is_not_the_waiter_s(node: Any) -> None:
+    node.gate.clear()
+    first = Worker(node, "a", "bad")
+    eventually(lambda: node.asked)
+    second = Worker(node, "a")
+    waits(second, node, "key-of-a")
+    node.gate.set()
+    assert isinstance(first.result(), SourceMissing)
+    assert second.result() == ["a"]
+
+
+def test_an_interrupt_is_nobody_else_s(node: Any) -> None:
+    node.gate.clear()
+    node.error = Interrupted("Interrupted.", "")
+    first = Worker(node, "a")
+    eventually(lambda: node.asked)
+    second = Worker(node, "a")
+    waits(second, node, "key-of-a")
+    node.gate.set()
+    assert isinstance(first.result(), Interrupted)
+    assert isinstance(second.result(), Interrupted)  # its own
+    assert len(node.asked) == 2
+
+
+def test_the_next_one_tries_again(node: Any) -> None:
+    node.error = SourceMissing("Not yet.", "")
+    assert isinstance(Worker(node, "a").result(), SourceMissing)
+    node.error = None
+    assert Worker(node, "a").result() == ["a"]
+
+
+def test_nobody_waits_beyond_the_end_of_the_job(node: Any) -> None:
+    node.gate.clear()
+    node.ends = 0.0
+    first = Worker(node, "a")
+    eventually(lambda: node.asked)
+    assert isinstance(Worker(node, "a").result(), DeadlinePassed)
+    node.gate.set()
+    assert first.result() == ["a"]
+
+
+def test_orders_of_keys_do_not_lock_each_other_out(node: Any) -> None:
+    names = [("a", "b", "c"), ("c", "b", "a"), ("b", "c", "a")]
+    found = [Worker(node, *order) for order in names * 5]
+    assert all(sorted(worker.result()) == ["a", "b", "c"] for worker in found)
+    assert len(node.asked) == 1
+
+
+def test_what_is_shared_can_not_be_written_to(node: Any, tmp_path: Path) -> None:
+    (tmp_path / "tree/below").mkdir(parents=True)
+    (tmp_path / "tree/below/file").write_text("x")
+    (tmp_path / "tree/link").symlink_to("below/file")
+    os.makedirs(f"{node.scratch}/shared")
+    assert shared.keep(node, "kept", str(tmp_path / "tree"))
+    with shared.using(node, {"kept": Wanted("t", "tree"), **wanted("a")}) as found:
+        for path in (found.paths["key-of-a"], f"{found.paths['kept']}/below/file"):
+            assert stat.S_IMODE(os.stat(path).st_mode) & 0o222 == 0
+        # A directory without write permission could not be removed any more.
+        assert os.stat(f"{found.paths['kept']}/below").st_mode & 0o200
+
+
+def test_an_output_is_kept_unless_something_is_there(node: Any, tmp_path: Path) -> None:
+    with shared.using(node, wanted("a")) as found:
+        (tmp_path / "a.txt").write_text("another")
+        assert not shared.keep(node, "key-of-a", str(tmp_path / "a.txt"))
+        assert Path(found.paths["key-of-a"]).read_text() == "a"
