@@ -143,16 +143,19 @@ class _Runner:
 
 
 class _Fits:
-    """Says once, as soon as the size is known, whether a stage-in fits; then shows its progress."""
+    """Says once, as soon as the size is known, whether a stage-in fits; then shows its progress.
+
+    What a directory has in it is known only when it has been moved: then that is said, and what happens.
+    """
 
     def __init__(self, show: OnProgress, talk: Talk, pace: Pace, deadline: Deadline) -> None:
         self._show, self._talk, self._pace, self._deadline = show, talk, pace, deadline
         self._said = False
 
     def __call__(self, news: Progress) -> None:
-        if news.bytes_total is not None and not self._said:
+        if not self._said and (news.bytes_total is not None or news.task is not None):
             self._said = True
-            load = Load(news.bytes_total, news.files_total or 0)
+            load = None if news.bytes_total is None else Load(news.bytes_total, news.files_total or 0)
             words = walltime.bring_words(load, self._pace, self._deadline.left)
             self._talk.say(f"stage-in: {words}")
         self._show(news)

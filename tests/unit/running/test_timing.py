@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -138,3 +139,17 @@ def test_whether_a_stage_in_fits_is_said_once_as_soon_as_its_size_is_known() -> 
     assert len(said) == 1
     assert said[0].startswith("stage-in: 1.0 GiB in 2 files need 15 s at the 200.0 MiB/s measured, ")
     assert said[0].endswith(" left: it fits")
+
+
+def test_of_a_directory_whose_size_nobody_knows_the_time_that_is_left_is_said() -> None:
+    said: list[str] = []
+    talk = Talk(said.append, lambda *_: None, lambda _: nullcontext(lambda _: None))
+    fits = runner._Fits(lambda _: None, talk, Pace(), Deadline(600.0))
+    fits(Progress(state="waiting"))
+    assert said == []
+    for _ in range(2):
+        fits(Progress(state="moving", task="t"))
+    assert len(said) == 1
+    assert re.fullmatch(
+        "stage-in: how much is in a directory is not known before, (9|10) min [0-9]+ s left: it is called off then", said[0]
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import msgspec
 import pytest
 
 from nodexfer import identity
+from nodexfer.clock import utc
 from nodexfer.config import Config, load
 from nodexfer.errors import (
     CollectionUnknown,
@@ -21,13 +23,17 @@ from nodexfer.errors import (
     SourceMissing,
     TransferUnproven,
 )
-from nodexfer.staging import client, via_area, via_errand, via_site, via_task
-from nodexfer.staging.request import InItem, OutItem, Progress, Request
+from nodexfer.staging import client, intents, via, via_area, via_child, via_errand, via_site, via_task
+from nodexfer.staging.bring import bring
+from nodexfer.staging.client import Client
+from nodexfer.staging.request import InItem, OutItem, Progress, Request, Result
+from nodexfer.staging.send import send
 from nodexfer.staging.via_errand import Errand
 from nodexfer.staging.via_site import Site
 from nodexfer.staging.via_watch import Watch
 from tests.support.place import OTHER, SITE, Place
 
+HOME = "55555555-5555-4555-8555-555555555555"
 UUID = "66666666-6666-4666-8666-66666666666"
 
 
@@ -117,6 +123,24 @@ def test_only_what_is_proven_dead_is_taken_for_dead(
     assert not os.path.exists(area.path)
 
 
+@pytest.fixture
+def by_via(place: Place, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Client]:
+    """Clients whose route is via, with what its child does done in this process."""
+    config = place.top / "home/config.toml"
+    home = f'[collections.home]\nid = "{HOME}"\nlocal_path = "{place.top}/home"\n'
+    config.write_text(f"{config.read_text()}{home}")
+    place.config = load({"HOME": str(place.top / "home"), **place.environ})
+    place.globus.collections[HOME] = str(place.top / "home")
+
+    def carry(who: Client, request: Request, directory: str) -> Result:
+        order = via_area.read(directory)
+        assert order is not None
+        return via_task.carry(via_child._errand(place.globus, via_area.find(who.config), directory, order))
+
+    monkeypatch.setattr(via, "_carry", carry)
+    return lambda: place.client(route="via")
+
+
 def errand(place: Place, asked: Request) -> Errand:
     place.globus.collections[OTHER] = "/"
     directory = place.top / "other"
@@ -133,6 +157,46 @@ def test_inputs_arrive_with_their_sizes(place: Place) -> None:
     assert {(file.number, file.path, file.size) for file in carried.files} == {(0, "e/f", 5), (1, "", 1)}
     assert (place.top / "other/data/0/e/f").read_bytes() == b"12345"
     assert (carried.endpoint, len(carried.tasks)) == (None, 1)
+
+
+def test_a_task_is_over_by_the_deadline_of_its_request(place: Place) -> None:
+    (place.site / "g").write_bytes(b"g")
+    asked = request(place, "/g")
+    via_task.carry(errand(place, asked))
+    assert [job.submission.deadline for job in place.globus.jobs.values()] == [utc(asked.deadline)]
+
+
+def test_all_that_a_command_names_of_a_collection_is_one_task(place: Place, by_via: Callable[[], Client]) -> None:
+    pairs = [(f"site:/{number}", f"in/{number}") for number in range(30)]
+    for number in range(30):
+        (place.site / str(number)).write_bytes(b"x")
+    done = bring(by_via(), intents.exact_fetches(pairs, place.config, base=str(place.node)))
+    assert (len(done.files), len(done.tasks), len(place.globus.jobs)) == (30, 1, 1)
+    outs = [(f"in/{number}", f"site:/out/{number}") for number in range(30)]
+    sent = send(by_via(), intents.exact_sends(outs, place.config, base=str(place.node)))
+    assert (len(sent.files), len(sent.tasks), len(place.globus.jobs)) == (30, 1, 2)
+    assert not (place.top / "home/via").exists()
+
+
+def test_an_output_that_is_written_to_on_its_way_is_sent_again(
+    place: Place, by_via: Callable[[], Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = place.node / "out"
+    path.write_bytes(b"old")
+    copied, copy = list[str](), via._copy
+
+    def meddle(who: Client, source: str, target: str, where: str) -> None:
+        copy(who, source, target, where)
+        if not copied:
+            path.write_bytes(b"newer")
+        copied.append(source)
+
+    monkeypatch.setattr(via, "_copy", meddle)
+    sends = intents.exact_sends([("out", "site:/out")], place.config, base=str(place.node))
+    done = send(by_via(), sends)
+    assert (done.attempts, len(copied)) == (2, 2)
+    assert (place.site / "out").read_bytes() == b"newer"
+    assert not (place.top / "home/via").exists()
 
 
 def test_what_the_task_left_out_is_no_success_and_leaves_nothing(place: Place) -> None:
