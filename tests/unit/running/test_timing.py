@@ -151,5 +151,6 @@ def test_of_a_directory_whose_size_nobody_knows_the_time_that_is_left_is_said() 
         fits(Progress(state="moving", task="t"))
     assert len(said) == 1
     assert re.fullmatch(
-        "stage-in: how much is in a directory is not known before, (9|10) min [0-9]+ s left: it is called off then", said[0]
+        "stage-in: how much is in a directory is not known before, (9|10) min [0-9]+ s left: it is called off then",
+        said[0],
     )
