@@ -63,8 +63,12 @@ def keepers(paths: NodePaths) -> list[str]:
     Where one does, the registry stays, although no hold may be left: it has not yet seen the last release, and would
     take a new registry for one that has lost its holds.
     """
-    found = [name for name in rubbish.names(paths.keepers) if not name.endswith((".bell", ".failed"))]
-    return [name for name in found if locks.taken(f"{paths.keepers}/{name}")]
+    return [name for name in keeper_names(paths) if locks.taken(f"{paths.keepers}/{name}")]
+
+
+def keeper_names(paths: NodePaths) -> list[str]:
+    """The safe names of the jobs that have a keeper here, or had one that was killed."""
+    return [name for name in rubbish.names(paths.keepers) if not name.endswith((".bell", ".failed"))]
 
 
 def keeper_files(keeper: str) -> None:

@@ -18,7 +18,7 @@ from nodexfer import procs, records, scheduler
 from nodexfer.config import Config
 from nodexfer.errors import NodexferError, RecordBroken
 from nodexfer.node import locks
-from nodexfer.paths import private_directory, safe_name
+from nodexfer.paths import NodePaths, private_directory, safe_name
 from nodexfer.scheduler.protocol import Answer, End, Job, RunArgv
 
 #: Processes of the scheduler that a job starts on one node to learn of its end.
@@ -49,14 +49,20 @@ def find(config: Config, job: Job, environ: Mapping[str, str], *, again: bool = 
     :param again: ask once more, where questions are left; what was known stays where there is no answer.
     :raises NodeError: this node's directories can not be used.
     """
-    directory = private_directory(config.node_paths.job_spool(job.key))
-    logs = private_directory(config.node_paths.logs)
-    files = _Files(f"{directory}/.end", f"{logs}/end-{safe_name(job.key)}", _run_of(job, environ))
+    private_directory(config.node_paths.job_spool(job.key))
+    private_directory(config.node_paths.logs)
+    files = _files(config.node_paths, job, environ)
     known = files.read()
     silent = not known.answered and (known.calls == 0 or not known.is_new)
     if silent or (again and not known.is_new):
         known = _ask(files, known, job, environ, again)
     return known.told
+
+
+def told(paths: NodePaths, job: Job, environ: Mapping[str, str]) -> float | None:
+    """When ``job`` ends, as far as a command of it was told (seconds since the epoch). Nobody is asked."""
+    end = _files(paths, job, environ).read().end
+    return None if end is None else end.at
 
 
 class _Known(NamedTuple):
@@ -105,6 +111,10 @@ class _Files(NamedTuple):
         source = None if known.end is None else known.end.source
         record = {"format": 1, "end": end, "source": source, "asked": known.asked, "calls": known.calls}
         records.write(self.lasting if known.calls else self.own, {**record, "run": self.run})
+
+
+def _files(paths: NodePaths, job: Job, environ: Mapping[str, str]) -> _Files:
+    return _Files(f"{paths.job_spool(job.key)}/.end", f"{paths.logs}/end-{safe_name(job.key)}", _run_of(job, environ))
 
 
 def _record(path: str) -> records.Record:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from nodexfer.config import Config
 from nodexfer.errors import NodexferError
-from nodexfer.node import failure, locks, work
+from nodexfer.node import clean, failure, locks, work
 from nodexfer.node.endpoint import beat, left_behind
 from nodexfer.node.log import say
 from nodexfer.node.order import Order
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 BACK_OFF_SECONDS = 30.0
 #: A leader that was told to go lets others have the lock first: who closes and locks at once is quicker than they wake.
 YIELD_SECONDS = 1.0
+#: Whose job ends sooner (s) lets another keeper lead, if one waits: it would soon be taken over.
+LAST_SECONDS = 120.0
 
 
 class Leadership:
@@ -48,6 +50,7 @@ class Leadership:
         self._leading = False
         self._failed_at = 0.0
         self._yielding = False
+        self._passed = False
         self._linger = config.linger
         self._tidying = False
         #: The processor time of the thread: its clock, and what it said last.
@@ -156,12 +159,16 @@ class Leadership:
         from nodexfer.node.leader import Term
 
         try:
-            descriptor = os.open(self._paths.node_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            descriptor = self._lock()
+            if self._passes_on():
+                say("the end of the job is near: another keeper may lead")
+                os.close(descriptor)
+                time.sleep(YIELD_SECONDS)
+                descriptor = self._lock()
         except OSError as error:
             say(f"can not lead: {error}")
             return
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
             since = time.time()
             if self._may_begin(descriptor):
                 self._one_term(Term(self._config, self._job, descriptor, since, self._stop, self._linger), descriptor)
@@ -169,6 +176,22 @@ class Leadership:
             os.close(descriptor)
             self._leading = False
             self._wake()
+
+    def _lock(self) -> int:
+        descriptor = os.open(self._paths.node_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return descriptor
+
+    def _passes_on(self) -> bool:
+        """Once, since others may be as near to their end; nobody is asked for ours, a command may have been told it."""
+        from nodexfer.node import jobend
+
+        own = {os.path.basename(self._paths.keeper(self._job.key))}
+        if self._passed or not set(clean.keeper_names(self._paths)) - own:
+            return False
+        at = jobend.told(self._paths, self._job, os.environ)
+        self._passed = at is not None and at - time.time() < LAST_SECONDS
+        return self._passed
 
     def _may_begin(self, descriptor: int) -> bool:
         with self._turn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ import pytest
 from nodexfer import procs
 from nodexfer.config import Config
 from nodexfer.errors import GcpMissing
-from nodexfer.node import endpoint, leader, registry, work
-from nodexfer.node.leadership import Leadership
+from nodexfer.node import endpoint, jobend, leader, locks, registry, work
+from nodexfer.node.leadership import YIELD_SECONDS, Leadership
 from tests.support import eventually
 from tests.support.holding import job, place
 
@@ -116,3 +117,36 @@ def test_a_term_that_fails_to_tidy_up_answers_nobody_and_is_not_tried_again(
     assert len(work.submitted(config.node_paths)) == 1
     leadership.resume()
     assert not leadership.in_vain
+
+
+@pytest.mark.parametrize(("seconds", "others", "passed"), [(60, 1, 1), (600, 1, 0), (60, 0, 0), (None, 1, 0)])
+def test_a_leader_whose_job_is_about_to_end_lets_another_have_the_lock_once(
+    config: Config,
+    lead: Callable[[Callable[[], object]], Leadership],
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: float | None,
+    others: int,
+    passed: int,
+) -> None:
+    if seconds is not None:
+        jobend.find(config, job(), {"NODEXFER_TIME": str(seconds)})
+    for name in (job().key, "another")[: 1 + others]:
+        Path(config.node_paths.keeper(name)).touch()
+    led, free, usual = threading.Event(), list[bool](), time.sleep
+
+    def sleep(pause: float) -> None:
+        if pause == YIELD_SECONDS:
+            descriptor = os.open(config.node_dir, os.O_RDONLY)
+            free.append(locks.try_lock(descriptor) and not led.is_set())
+            os.close(descriptor)
+        else:
+            usual(pause)
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    leadership = lead(led.set)
+    for _ in range(2):
+        led.clear()
+        leadership.want([wanted()])
+        eventually(led.is_set)
+        eventually(lambda: not leadership.running)
+    assert free == [True] * passed
