@@ -66,6 +66,8 @@ class Node:
         merge: bool = False,
         verify: Verify = "size",
         stall: float = 120.0,
+        extract: bool = False,
+        expect: str | None = None,
         wait_endpoint: float | None = None,
         route: Route = "auto",
         on_progress: OnProgress | None = None,
@@ -79,6 +81,8 @@ class Node:
         :param merge: an existing directory is added to, files of the same name are replaced.
         :param verify: "checksum" reads the files here once more, beside what Globus compares; the receipt has the sums.
         :param stall: seconds without a byte after which a task is tried again through a restarted endpoint, once.
+        :param extract: sources are archives (tar, zip); a destination becomes a directory of what is in its archive.
+        :param expect: "sha256:HEX" or "md5:HEX" of the only source: another one is refused, and nothing is published.
         :param wait_endpoint: seconds to wait for a free endpoint of the pool; None as long as for everything else, or
             for ``via_after`` of the configuration where it can go "via".
         :param route: "via" goes by the site's own collection, "auto" where no endpoint can be had; "direct" never.
@@ -90,7 +94,16 @@ class Node:
         wanted = fetches(sources, dest, self._config, base=str(self.scratch))
         who = self.client(wait_endpoint=wait_endpoint, route=route, on_progress=on_progress)
         with _in_python():
-            return bring(who, wanted, overwrite=overwrite, merge=merge, verify=verify, stall=stall)
+            return bring(
+                who,
+                wanted,
+                overwrite=overwrite,
+                merge=merge,
+                verify=verify,
+                stall=stall,
+                extract=extract,
+                expect=expect,
+            )
 
     def stage_out(
         self,

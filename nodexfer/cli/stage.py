@@ -81,10 +81,15 @@ _MANIFEST = click.option(
     epilog=example(
         "nodexfer stage-in site:/data/a.h5 site:/data/b.h5 $NODEXFER_SCRATCH/",
         "nodexfer stage-in --manifest inputs.tsv",
+        "nodexfer stage-in --extract site:/data/set.tar.gz $NODEXFER_SCRATCH/set",
     ),
 )
 @click.argument("paths", nargs=-1, type=click.Path(), metavar="SRC... DEST")  # completed as files
 @_MANIFEST
+@click.option(
+    "--extract", is_flag=True, help="SRC is an archive (tar, zip): DEST becomes a directory of what is in it."
+)
+@click.option("--expect", metavar="ALG:HEX", help="Refuse a SRC whose checksum is not this one: sha256:..., md5:...")
 @options
 def stage_in(paths: tuple[str, ...], manifest: str | None, as_json: bool, **settings: Any) -> int:
     """Bring files or directories to this node.
@@ -104,7 +109,8 @@ def stage_in(paths: tuple[str, ...], manifest: str | None, as_json: bool, **sett
         wanted = intents.fetches(sources, destination, config, base=os.getcwd())
     from nodexfer.staging.bring import bring
 
-    _finish(_move("stage-in", config, lambda who: bring(who, wanted, **flags(settings)), settings), as_json)
+    inside = {name: settings.pop(name) for name in ("extract", "expect")}
+    _finish(_move("stage-in", config, lambda who: bring(who, wanted, **inside, **flags(settings)), settings), as_json)
     return 0
 
 

@@ -7,16 +7,18 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
+
 from nodexfer import identity
-from nodexfer.errors import Interrupted
+from nodexfer.errors import Interrupted, UrlMalformed
 from nodexfer.paths import ground as ground_of
-from nodexfer.staging import again, arrival, checksum, client, ground, plan, publish, receipt, spool, via_route
+from nodexfer.staging import again, arrival, checksum, client, ground, plan, publish, receipt, spool, unpack, via_route
 from nodexfer.staging.checksum import Verify
 from nodexfer.staging.client import Client
 from nodexfer.staging.naming import as_typed
 from nodexfer.staging.plan import Fetch
 from nodexfer.staging.receipt import Receipt, ReceiptFile
-from nodexfer.staging.request import InItem, Progress, Request, Result
+from nodexfer.staging.request import InItem, MovedItem, Progress, Request, Result
 from nodexfer.staging.stall import STALL_SECONDS
 
 
@@ -28,6 +30,22 @@ class _Target(NamedTuple):
     root: str
 
 
+class _Contents(NamedTuple):
+    """What is to be known of, and done with, what is in the sources."""
+
+    extract: bool
+    expect: str | None
+
+    @classmethod
+    def wanted(cls, fetches: Sequence[Fetch], extract: bool, expect: str | None) -> _Contents:
+        """:raises UrlMalformed: no checksum, or several files for one."""
+        if expect is not None:
+            unpack.parse_checksum(expect)
+            if len(fetches) != 1:
+                raise UrlMalformed("A checksum is expected of one source, and there are several.", unpack.NEXT)
+        return cls(extract, expect)
+
+
 @as_typed
 def bring(
     who: Client,
@@ -37,9 +55,13 @@ def bring(
     merge: bool = False,
     verify: Verify = "size",
     stall: float = STALL_SECONDS,
+    extract: bool = False,
+    expect: str | None = None,
 ) -> Receipt:
     """Bring every source to its destination; the receipt. Nothing is published unless all of it is proven.
 
+    :param extract: every source is an archive; what is in it becomes its destination, a directory.
+    :param expect: the checksum of the only source, a file, as ``algorithm:hex``.
     :param verify: "checksum" reads what arrived once more, from the disk, for the receipt.
     :param stall: seconds without a byte after which a task is tried again through a restarted endpoint.
 
@@ -51,14 +73,26 @@ def bring(
     :raises NodexferError: see :mod:`nodexfer.errors`; nothing was published, or the message names what was.
     """
 
+    contents = _Contents.wanted(fetches, extract, expect)
+    if extract:
+        fetches = plan.unpacked(fetches)
+
     def once(tries: int) -> Receipt:
-        return _bring(who, fetches, tries, overwrite=overwrite, merge=merge, verify=verify, stall=stall)
+        return _bring(who, fetches, contents, tries, overwrite=overwrite, merge=merge, verify=verify, stall=stall)
 
     return again.until_still(once, who.on_progress)
 
 
 def _bring(
-    who: Client, fetches: Sequence[Fetch], tries: int, *, overwrite: bool, merge: bool, verify: Verify, stall: float
+    who: Client,
+    fetches: Sequence[Fetch],
+    contents: _Contents,
+    tries: int,
+    *,
+    overwrite: bool,
+    merge: bool,
+    verify: Verify,
+    stall: float,
 ) -> Receipt:
     targets = [_target(who, number, fetch) for number, fetch in enumerate(fetches)]
     plan.refuse_overlap([target.path for target in targets])
@@ -83,6 +117,7 @@ def _bring(
         results = via_route.results(who, requests, directories)
         arrived = _check(targets, requests, results)
         sums = _checksums(who, results, arrived) if verify == "checksum" else {}
+        results = _look_inside(who, contents, targets, results, sums)
         _publish(who, targets, requests, results, overwrite=overwrite, merge=merge, verify=verify)
     except BaseException as error:
         client.call_off(who, directories)
@@ -153,6 +188,38 @@ def _checksums(
         )
         for file in arrived
     }
+
+
+def _look_inside(
+    who: Client,
+    contents: _Contents,
+    targets: Sequence[_Target],
+    results: Sequence[Result],
+    sums: dict[tuple[int, str], str],
+) -> list[Result]:
+    """Compare the checksum and unpack, as far as wanted: the results, with what is to be published."""
+    called = {target.number: target.fetch.source.text for target in targets}
+    if contents.expect is not None:
+        who.on_progress(Progress(state="comparing its checksum"))
+        (item,) = (item for result in results for item in result.items)
+        unpack.refuse_other(item.local, called[item.number], contents.expect, who.deadline)
+        sums[item.number, ""] = contents.expect
+    if not contents.extract:
+        return list(results)
+    who.on_progress(Progress(state="unpacking"))
+    return [
+        msgspec.structs.replace(
+            result,
+            items=tuple(_unpacked(item, called[item.number], who.deadline) for item in result.items),
+        )
+        for result in results
+    ]
+
+
+def _unpacked(item: MovedItem, called: str, deadline: float) -> MovedItem:
+    into = f"{os.path.dirname(item.local)}/unpacked-{item.number}"
+    unpack.unpack(item.local, into, called, deadline)
+    return msgspec.structs.replace(item, local=into, is_directory=True)
 
 
 def _publish(

@@ -29,7 +29,7 @@ def link_or_copy(source: str, destination: str) -> None:
 def copy_tree(source: str, destination: str) -> None:
     """Copy a file or a directory of plain files, every file flushed to the disk: for a rename afterwards."""
     if not os.path.isdir(source):
-        shutil.copyfile(source, destination)
+        shutil.copy(source, destination)
         _flush(destination)
         return
     os.mkdir(destination, 0o700)
@@ -86,14 +86,19 @@ def current_umask() -> int:
 
 
 def set_modes(path: str, umask: int) -> None:
-    """Give what GCP wrote the modes that the job's own programs would have given it."""
+    """Give what GCP wrote the modes that the job's own programs would have given it. A program stays one."""
     if not os.path.isdir(path):
-        os.chmod(path, 0o666 & ~umask)
+        _set_mode(path, umask)
         return
     for where, _, names in os.walk(path):
         os.chmod(where, 0o777 & ~umask | 0o700)
         for name in names:
-            os.chmod(os.path.join(where, name), 0o666 & ~umask)
+            _set_mode(os.path.join(where, name), umask)
+
+
+def _set_mode(path: str, umask: int) -> None:
+    is_program = os.stat(path, follow_symlinks=False).st_mode & 0o100
+    os.chmod(path, (0o777 if is_program else 0o666) & ~umask)
 
 
 def named(error: OSError, doing: str) -> NodexferError:

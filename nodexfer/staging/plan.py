@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from nodexfer.errors import DestinationExists, UrlMalformed
+from nodexfer.staging import unpack
 from nodexfer.staging.location import Local, Remote
 
 _HELP = "nodexfer stage-in --help"
@@ -49,6 +50,21 @@ def fetches(
     into = len(sources) != 1 or destination.is_directory or is_directory(destination.path)
     found = [Fetch(source, _named(source, destination.path) if into else destination.path) for source in sources]
     return _distinct(found)
+
+
+def unpacked(found: Sequence[Fetch]) -> list[Fetch]:
+    """The same of archives whose contents are wanted: gone into a directory, one has its name without the suffix.
+
+    :raises SourceUnsupported: a source is not called like an archive.
+    :raises DestinationExists: two would become one directory.
+    """
+    return _distinct([fetch._replace(destination=_without_suffix(fetch)) for fetch in found])
+
+
+def _without_suffix(fetch: Fetch) -> str:
+    stem = unpack.stem(fetch.source.path)
+    directory, name = os.path.split(fetch.destination)
+    return os.path.join(directory, stem) if name == os.path.basename(fetch.source.path) else fetch.destination
 
 
 def exact_fetches(pairs: Sequence[Pairing]) -> list[Fetch]:
