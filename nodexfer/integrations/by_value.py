@@ -27,6 +27,8 @@ def arrive(module: str, wanted: int, version: str) -> Any:
     def failure(message: str) -> ImportError:
         error = ImportError(message, name="nodexfer")
         text = f"__import__('nodexfer.errors').errors.NodexferMissing({message!r}, {install!r})"
+        # Pickle asks for the one, tblib, which Parsl has for its tracebacks, for the other.
+        error.__reduce__ = lambda: (eval, (text,))  # type: ignore[method-assign]
         error.__reduce_ex__ = lambda _: (eval, (text,))  # type: ignore[method-assign]
         return error
 

@@ -99,6 +99,8 @@ def _staged(func: _Function, work: Mapping[str, Any]) -> Staged:
 class Staged:
     """An app's function with its data around it: :func:`nodexfer.integrations.app.run`, on the worker."""
 
+    __name__: str
+
     def __init__(self, func: _Function, work: Mapping[str, Any]) -> None:
         functools.update_wrapper(self, func)
         self.func = func

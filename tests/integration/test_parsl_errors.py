@@ -86,7 +86,7 @@ def test_errors_reach_the_future_as_they_are(user: User, tmp_path: Path, make: C
         assert left_of_apps(user) == []
 
 
-def _is(error: BaseException, *kinds: type[BaseException]) -> BaseException:
+def _is(error: BaseException, *kinds: type[BaseException]) -> Any:
     assert isinstance(error, kinds), repr(error)
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), str(again)) == (type(error), str(error))
