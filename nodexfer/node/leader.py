@@ -35,7 +35,8 @@ from nodexfer.pool.lease import Lease
 from nodexfer.scheduler import Job
 
 FENCE_SECONDS = 120.0
-READY_SECONDS = 120.0
+#: Until the service sees it: at first, and where it had lost it, so that who waits is told within a minute of that.
+READY_SECONDS, AGAIN_SECONDS = 120.0, 35.0
 #: Lost again within this time after being mended: given up.
 STEADY_SECONDS = 60.0
 
@@ -139,7 +140,8 @@ class Term:
         """Up, and watched until it is over: True. False when a part was lost, and it is to be started once more."""
         try:
             self._start_gcp(program, prepared)
-            self._parts.ask_desk("serve", "ready", READY_SECONDS, exchanges=prepared.exchanges)
+            patience = AGAIN_SECONDS if time.monotonic() - self._last_mend < STEADY_SECONDS else READY_SECONDS
+            self._parts.ask_desk("serve", "ready", patience, exchanges=prepared.exchanges)
             self._parts.last_work = time.monotonic()
             self._notice.say(endpoint.READY, ready_at=time.time())
             self._watch()
@@ -245,10 +247,7 @@ class Term:
     # -- closing -----------------------------------------------------------------------------------------------------
 
     def _close(self) -> None:
-        """Everything stopped and given back, in this order; nothing here raises.
-
-        Worst case 20 s, and what the shared file system takes.
-        """
+        """Everything stopped and given back, in this order, in 20 s and what the file system takes; never raises."""
         self._try(self._say_stopping)
         self._parts.stop_desk()
         ended = self._parts.stop_gcp()

@@ -23,8 +23,9 @@ _POLL = (0.05, 2.0)
 _CANCEL_SECONDS = 20.0
 #: Seconds after which it is cancelled again: the first time may not have been heard.
 _CANCEL_AGAIN_SECONDS = 2.0
-#: The endpoint is lost when the service has not seen it for so long (s).
-_LOST_SECONDS = 10.0
+#: The endpoint is lost when the service has not seen it for so long (s): GCP comes back within 5 by itself, and two
+#: polls before it and one after are to be over within 15.
+_LOST_SECONDS = 8.0
 
 
 class Look(NamedTuple):
