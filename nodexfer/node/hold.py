@@ -173,30 +173,29 @@ def release(config: Config, hold_id: str, *, wait: float = END_SECONDS) -> bool:
     return _release_last(config, hold, Deadline(wait))
 
 
-def _release_last(config: Config, hold: registry.Hold, deadline: Deadline) -> bool:
+def _release_last(config: Config, hold: registry.Hold, deadline: Deadline, again: bool = True) -> bool:
     """Drop it, and see the keeper end. Known before it is told: it takes its file away before it has ended."""
-    card = registry.read_keeper(config.node_paths.keeper(hold.job))
+    paths = config.node_paths
+    card = registry.read_keeper(paths.keeper(hold.job))
     keeper = None if card is None else _pidfd(card.process)
     try:
-        with registry.Transaction(config.node_paths) as table:
+        with registry.Transaction(paths) as table:
             table.drop(hold.id)
-        bell.ring(config.node_paths.keeper_bell(hold.job), bell.RELEASE)
+        bell.ring(paths.keeper_bell(hold.job), bell.RELEASE)
         while keeper is not None and not _readable(keeper, min(deadline.left, LOOK_SECONDS)):
-            if _is_held(config, hold.job):
-                return True
+            with registry.Transaction(paths) as table:
+                if table.of(hold.job):
+                    return True  # somebody has taken a hold of the job again
             if deadline.passed:
                 return False
     finally:
         if keeper is not None:
             os.close(keeper)
-    # Killed on the way, it has left its file.
-    return not os.path.lexists(config.node_paths.keeper(hold.job)) or _clear_up(config, hold.job)
-
-
-def _is_held(config: Config, job: str) -> bool:
-    """Has somebody taken a hold of the job again?"""
-    with registry.Transaction(config.node_paths) as table:
-        return bool(table.of(job))
+    killed = os.path.lexists(paths.keeper(hold.job))  # on the way: it has left its file
+    # Where it led, another one is to give back what it had.
+    if killed and again and os.path.lexists(paths.endpoint) and _start_again(config, hold):
+        return _release_last(config, hold, deadline, again=False)
+    return not killed or _clear_up(config, hold.job, hold.id)
 
 
 def _start_again(config: Config, hold: registry.Hold) -> bool:
@@ -205,6 +204,8 @@ def _start_again(config: Config, hold: registry.Hold) -> bool:
     if card is None:
         return False
     try:
+        with registry.Transaction(config.node_paths) as table:
+            table.add(hold)
         start_keeper(config, card.job, hold.script)
     except KeeperFailed:
         return False
@@ -228,11 +229,11 @@ def _clear_up(config: Config, job: str, hold_id: str = "") -> bool:
 
 
 def _readable(descriptor: int, seconds: float) -> bool:
-    import select
+    from select import POLLIN, poll
 
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(seconds * 1000))
+    waiting = poll()
+    waiting.register(descriptor, POLLIN)
+    return bool(waiting.poll(seconds * 1000))
 
 
 def _pidfd(process: ProcessId) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -158,6 +159,23 @@ def test_what_a_killed_leader_had_is_given_back_by_the_last_one_at_its_end(user:
         two.must("release")
     assert held(user) == []
     assert is_cleared(user)
+
+
+def test_what_a_leader_had_that_is_killed_while_it_gives_back_is_given_back_by_the_release_that_waits_for_it(
+    user: Config, one: Script
+) -> None:
+    """It was the last one of its place: nobody else would come."""
+    ready(user, one.job.key)
+    for process in parts(user)["gcp"]:
+        stop(process)  # so that its end takes seconds
+    with ThreadPoolExecutor(1) as pool:
+        released = pool.submit(one.must, "release")
+        eventually(lambda: leader(user).state == endpoint.STOPPING)
+        kill(keeper(user, "1"))
+        released.result(60)
+    assert held(user) == []
+    assert is_cleared(user)
+    assert quiet(user)
 
 
 def test_what_a_killed_leader_had_is_taken_up_by_the_next_job_of_the_place(user: Config, one: Script) -> None:
