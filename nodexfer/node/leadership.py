@@ -189,7 +189,10 @@ class Leadership:
         own = {os.path.basename(self._paths.keeper(self._job.key))}
         if self._passed or not set(clean.keeper_names(self._paths)) - own:
             return False
-        at = jobend.told(self._paths, self._job, os.environ)
+        try:
+            at = jobend.told(self._paths, self._job, os.environ)
+        except (NodexferError, OSError):
+            return False
         self._passed = at is not None and at - time.time() < LAST_SECONDS
         return self._passed
 

@@ -13,7 +13,7 @@ import pytest
 
 from nodexfer import procs
 from nodexfer.config import Config
-from nodexfer.errors import GcpMissing
+from nodexfer.errors import GcpMissing, RecordNewer
 from nodexfer.node import endpoint, jobend, leader, locks, registry, work
 from nodexfer.node.leadership import YIELD_SECONDS, Leadership
 from tests.support import eventually
@@ -150,3 +150,19 @@ def test_a_leader_whose_job_is_about_to_end_lets_another_have_the_lock_once(
         eventually(led.is_set)
         eventually(lambda: not leadership.running)
     assert free == [True] * passed
+
+
+def test_a_leader_who_can_not_read_when_its_job_ends_leads(
+    config: Config, lead: Callable[[Callable[[], object]], Leadership], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock is in its hand: nobody else could."""
+
+    def told(*_: Any) -> None:
+        raise RecordNewer("It was written by a newer one.")
+
+    monkeypatch.setattr(jobend, "told", told)
+    Path(config.node_paths.keeper("another")).touch()
+    led = threading.Event()
+    leadership = lead(led.set)
+    leadership.want([wanted()])
+    eventually(led.is_set)
