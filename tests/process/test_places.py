@@ -198,7 +198,7 @@ def test_a_place_that_finds_its_turn_lost_keeps_the_endpoint_on_which_a_task_is_
     with script("1") as one:
         one.acquire("--endpoint")
         first = ready(user)
-        box.sandbox.fault("slow", bytes_per_second=100_000)
+        box.sandbox.fault("slow", bytes_per_second=20_000)
         stage = procs.spawn(
             [*NODEXFER, "stage-in", "site:/a", f"{user.node_paths.scratch(job('1').key)}/"],
             environ={**os.environ, "NODEXFER_JOB_ID": "1"},
