@@ -17,6 +17,7 @@ BENCHMARKS = {
     "holds": "benchmarks.holds",
     "crowd": "benchmarks.crowd",
     "takeover": "benchmarks.takeover",
+    "lost": "benchmarks.lost",
     "keeper": "benchmarks.keeper",
     "stagein": "benchmarks.stagein",
     "salvage": "benchmarks.salvage",
