@@ -12,7 +12,7 @@ ALL_READY = $(READY) .venv-cli/.ready .venv-sdk3/.ready
 # An interpreter that may not keep its bytecode compiles everything at every start: ten times what a command costs.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-fast test-slow test-conformance test-root test-cluster simulate chaos prove prove-points prove-machine prove-simulation prove-chaos lint bench lock clean distclean
+.PHONY: help demo test test-fast test-slow test-conformance test-root test-cluster test-compute simulate chaos prove prove-points prove-machine prove-simulation prove-chaos lint bench lock clean distclean
 .DELETE_ON_ERROR:
 
 help:
@@ -23,6 +23,7 @@ help:
 	@echo 'make test-conformance  the real globus-sdk 3.65 and 4.x and globus-cli drive the sandbox'
 	@echo 'make test-root         what needs root: namespaces'
 	@echo 'make test-cluster      a real Slurm of several nodes on this machine (root; installs it); prints its figures'
+	@echo 'make test-compute      the real Globus Compute endpoint and SDK against the sandbox and its broker (installs rabbitmq-server as root)'
 	@echo 'make simulate          1,000 nodes and 10,000 jobs in virtual time, 20 seeds (NODES= JOBS_OF= POOL= SEEDS= or SEED=)'
 	@echo 'make chaos             kill, cut, freeze and refuse for a minute while jobs move data (CHAOS_JOBS= MINUTES= SEED=)'
 	@echo 'make prove             all of: prove-points (every crash point), prove-machine, prove-simulation (a pool of 50,'
@@ -43,10 +44,10 @@ lint: $(READY)
 	$(RUN) mypy
 
 test-fast: $(READY)
-	$(PYTEST) -n $(JOBS) -m 'not slow and not conformance and not root'
+	$(PYTEST) -n $(JOBS) -m 'not slow and not conformance and not root and not compute'
 
 test-slow: $(READY)
-	$(PYTEST) -n $(JOBS) -m 'slow and not conformance and not root'
+	$(PYTEST) -n $(JOBS) -m 'slow and not conformance and not root and not compute'
 
 test-conformance: $(ALL_READY)
 	$(PYTEST) -n $(JOBS) -m 'conformance and not root'
@@ -59,6 +60,10 @@ test-root: $(ALL_READY)
 test-cluster: $(READY)
 	@test "$$(id -u)" = 0 || { echo 'make test-cluster needs root: it makes namespaces, and starts jobs as another user.'; exit 1; }
 	$(PYTEST) -p no:randomly -s -m cluster tests/cluster
+
+# One broker after the other: each wants a processor to itself while it starts.
+test-compute: $(ALL_READY)
+	$(PYTEST) -p no:randomly -m compute tests
 
 NODES ?= 1000
 JOBS_OF ?= 10000

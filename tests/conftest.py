@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.hygiene import Before, clean_environment, environment
 
-pytest_plugins = ["tests.support.sandbox"]
+pytest_plugins = ["tests.support.sandbox", "tests.support.compute"]
 
 # A shell's background job starts with interrupts ignored, and so would all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -44,8 +44,17 @@ def sandbox() -> None:
     default=None,
     help="Whether the stand-in runs as root, which the real one refuses. Default: only if you are root.",
 )
+@click.option("--compute", is_flag=True, help="With Globus Compute; needs Debian's rabbitmq-server.")
+@click.option("--compute-port", type=int, metavar="PORT", help="Of Globus Compute, whose SDK finds 5000 by itself.")
 @_as_json
-def start(directory: str, sites: tuple[str, ...], allow_root: bool | None, as_json: bool) -> None:
+def start(
+    directory: str,
+    sites: tuple[str, ...],
+    allow_root: bool | None,
+    compute: bool,
+    compute_port: int | None,
+    as_json: bool,
+) -> None:
     """Start it in the background; it takes up the state of its last run."""
     from nodexfer.sandbox.launch import Sandbox
 
@@ -54,6 +63,8 @@ def start(directory: str, sites: tuple[str, ...], allow_root: bool | None, as_js
         dict(_site(text) for text in sites),
         allow_root=allow_root,
         die_with_parent=False,
+        compute=compute or compute_port is not None,
+        compute_port=compute_port,
     )
     _show(box, as_json)
     if not as_json:
@@ -245,6 +256,18 @@ def _show(box: Sandbox, as_json: bool) -> None:
     show_table(["collection", "kind", "connected", "id"], rows)
     tasks = ", ".join(f"{count} {state}" for state, count in found["tasks"].items())
     click.echo(f"Tasks: {tasks}. Faults: {len(found['faults'])}.")
+    if found["compute"]:
+        _show_compute(found["compute"])
+
+
+def _show_compute(found: dict[str, Any]) -> None:
+    from nodexfer.cli.render import show_table
+
+    tasks = ", ".join(f"{count} {state}" for state, count in found["tasks"].items())
+    click.echo(f"Globus Compute is at {found['url']}; its broker is {found['broker']}. Calls: {tasks}.")
+    rows = [[e["name"], "online" if e["online"] else "offline", e["id"]] for e in found["endpoints"]]
+    if rows:
+        show_table(["compute endpoint", "status", "id"], rows)
 
 
 def _site(text: str) -> tuple[str, str]:

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Iterable
 
 from nodexfer.sandbox.faults import Faults
-from nodexfer.sandbox.model import AUTH_SERVER, Identity, Token
+from nodexfer.sandbox.model import AUTH_SERVER, COMPUTE_SERVER, Identity, Token
 from nodexfer.sandbox.store import Store
 
 CODE_SECONDS = 600.0
@@ -22,7 +22,10 @@ REFRESH_SECONDS = 180 * 86400.0
 #: Scopes of Globus Auth itself that are plain words.
 AUTH_WORDS = frozenset({"openid", "profile", "email"})
 #: Scopes whose URL names another server than their resource server's own name.
-NAMED_SERVERS = {"eec9b274-0c81-4334-bdc2-54e90e689b9a": "flows.globus.org"}
+NAMED_SERVERS = {
+    "eec9b274-0c81-4334-bdc2-54e90e689b9a": "flows.globus.org",
+    "facd7ccc-c5f4-42aa-916b-a0e270e2c2a9": COMPUTE_SERVER,
+}
 
 
 class Refused(Exception):

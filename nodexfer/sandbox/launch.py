@@ -21,14 +21,19 @@ from urllib.parse import urlsplit
 
 from nodexfer import procs
 from nodexfer.clock import Deadline
-from nodexfer.errors import NodexferError, ServiceRefused, ServiceUnreachable
+from nodexfer.errors import ServiceRefused, ServiceUnreachable
 from nodexfer.identity import ProcessId
+from nodexfer.sandbox.compute import turned
+from nodexfer.sandbox.compute.broker import need as need_broker
 from nodexfer.sandbox.layout import Layout
+from nodexfer.sandbox.readiness import ready
 
 #: Services whose address is turned to the sandbox: none of a user's scripts may reach the real one by mistake.
 SERVICES = ("TRANSFER", "AUTH", "GROUPS", "SEARCH", "TIMER", "FLOWS", "COMPUTE")
 #: The server has so long to start and to stop, in seconds.
 START_SECONDS = 60.0
+#: With Globus Compute: its broker needs 5 s by itself, and much longer on a busy machine.
+COMPUTE_SECONDS = 180.0
 STOP_SECONDS = 20.0
 
 
@@ -43,6 +48,8 @@ class Sandbox:
         self._process = process
         self._sites: dict[str, str] = {}
         self.url = str(running["url"])
+        #: Where Globus Compute is, or None.
+        self.compute_url: str | None = running.get("compute")
         self.gcp = str(running["gcp"])
 
     # its life ---------------------------------------------------------------------------------------------------
@@ -57,6 +64,8 @@ class Sandbox:
         die_with_parent: bool = True,
         switches: Mapping[str, Any] | None = None,
         relay_unix: str | None = None,
+        compute: bool = False,
+        compute_port: int | None = None,
     ) -> Sandbox:
         """Start the server of ``directory`` (made if it is not there; its state is taken up if it is) and wait for it.
 
@@ -65,6 +74,9 @@ class Sandbox:
         :param die_with_parent: the kernel kills the server when the calling **thread** ends.
         :param switches: see :mod:`nodexfer.sandbox.switches`. Those turned later are kept for the next start.
         :param relay_unix: a Unix socket for stand-ins in another network namespace.
+        :param compute: with Globus Compute, which needs Debian's rabbitmq-server.
+        :param compute_port: where it listens; None: where it did last time, or anywhere. At 5000 the SDK of Globus
+            Compute finds it by itself; for another, :attr:`environment` has a PYTHONPATH.
         :raises ServiceUnreachable: it did not start; the log's end is in the message.
         :raises NodexferError: it needs packages that are not installed.
         :raises SecretExposed: its admin token can be read by others.
@@ -79,6 +91,9 @@ class Sandbox:
         if relay_unix is not None:
             argv += ["--relay-unix", relay_unix]
         argv += ["--switches", json.dumps(dict(switches or {}))]
+        if compute:
+            need_broker()
+            argv += ["--compute", *([] if compute_port is None else ["--compute-port", str(compute_port)])]
         layout.make().read_admin_token()
         with open(layout.log, "ab") as errors:
             process = procs.spawn(
@@ -89,7 +104,8 @@ class Sandbox:
                 death_signal=signal.SIGKILL if die_with_parent else None,
                 cwd="/",
             )
-        return cls(layout, _ready(process, layout), process)
+        seconds = COMPUTE_SECONDS if compute else START_SECONDS
+        return cls(layout, ready(process, layout, Deadline(seconds)), process)
 
     @classmethod
     def attach(cls, directory: str | os.PathLike[str]) -> Sandbox:
@@ -157,6 +173,16 @@ class Sandbox:
             "NODEXFER_CLIENT_SECRET": secret,
             "NODEXFER_GCP": self.gcp,
             "NODEXFER_GCP_ADDRESS": f"/org/globusonline/globusconnect/sandbox-{self.id}",
+            **self._compute_environment(client, secret),
+        }
+
+    def _compute_environment(self, client: str, secret: str) -> dict[str, str]:
+        if self.compute_url is None:
+            return {}
+        return {
+            "GLOBUS_COMPUTE_CLIENT_ID": client,
+            "GLOBUS_COMPUTE_CLIENT_SECRET": secret,
+            **turned.environment(self.compute_url, f"{self._layout.compute}/python", os.environ.get("PYTHONPATH")),
         }
 
     def site_id(self, name: str) -> str:
@@ -236,39 +262,6 @@ def is_running(layout: Layout) -> bool:
     finally:
         os.close(descriptor)
     return False
-
-
-def _ready(process: procs.Process, layout: Layout) -> dict[str, Any]:
-    """The server's one line. :raises NodexferError: it ended, or was killed after a minute."""
-    assert process.stdout is not None
-    deadline, line = Deadline(START_SECONDS), b""
-    while not line.endswith(b"\n"):
-        readable, _, _ = select.select([process.stdout], [], [], deadline.left)
-        data = os.read(process.stdout.fileno(), 65536) if readable else b""
-        if not data:
-            process.kill()
-            code = process.wait(5.0)
-            process.close()
-            raise _not_started(code, layout)
-        line += data
-    process.close()
-    return dict(json.loads(line))
-
-
-def _not_started(code: int | None, layout: Layout) -> NodexferError:
-    if code == 3:
-        return ServiceRefused(
-            f"A sandbox runs in {layout.directory} already.", f"nodexfer sandbox status --dir {layout.directory}"
-        )
-    with open(layout.log, encoding="utf-8", errors="replace") as file:
-        last = file.read()[-2000:].strip().splitlines()[-1:]
-    if any("No module named" in text for text in last):
-        missing = last[0].partition("No module named")[2].strip(" '")
-        return NodexferError(
-            f"The sandbox needs packages that nodexfer itself does not: {missing} is not installed.",
-            "pip install 'nodexfer[sandbox]'",
-        )
-    return ServiceUnreachable(f"The sandbox did not start: {' '.join(last) or code}", f"cat {layout.log}")
 
 
 def _gone(layout: Layout, process: procs.Process | None, deadline: Deadline) -> bool:

@@ -7,6 +7,7 @@ server.lock       held by the server for life
 server.json       where the server listens, written when it does
 server.log        what the server has to say
 gcp/              the stand-in's installation
+compute/          Globus Compute: state.db, the broker's files, and a sitecustomize for its clients
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Layout:
         self.running = f"{directory}/server.json"
         self.log = f"{directory}/server.log"
         self.gcp = f"{directory}/gcp"
+        self.compute = f"{directory}/compute"
 
     def make(self) -> Layout:
         """Make the directory (parents too) private, and a random admin token.

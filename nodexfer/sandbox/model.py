@@ -8,6 +8,7 @@ import msgspec
 
 TRANSFER_SERVER = "transfer.api.globus.org"
 AUTH_SERVER = "auth.globus.org"
+COMPUTE_SERVER = "funcx_service"
 
 #: What the sandbox takes for the identity provider of all its people and clients.
 PROVIDER = "41143743-f3c8-4d60-bbdb-eeecaba85bd9"

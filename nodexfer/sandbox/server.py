@@ -54,6 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
         filename=layout.log, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(threadName)s: %(message)s"
     )
     faulthandler.register(signal.SIGUSR2)  # where each thread stands, into the log
+    logging.getLogger("pika").setLevel(logging.WARNING)
     _Server(layout, options).serve()
     return 0
 
@@ -77,6 +78,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--allow-root", action="store_true")
     parser.add_argument("--relay-unix")
     parser.add_argument("--switches", default="{}", help="JSON")
+    parser.add_argument("--compute", action="store_true")
+    parser.add_argument("--compute-port", type=int)
     return parser.parse_args(arguments)
 
 
@@ -91,6 +94,8 @@ class _Server:
         sites = dict(text.split("=", 1) for text in options.site)
         self._known["sites"] = {**self._known["sites"], **sites}
         self._world.serve_sites(self._known["sites"])
+        if options.compute:
+            self._start_compute()
         self._http = self._make_http()
         self._installed: tuple[object, ...] = ()
         self._gcp = self._install()
@@ -116,6 +121,8 @@ class _Server:
         # The answer to /sandbox/stop is sent by the loop that is closed here: let it out first.
         self._http.pull_trigger()
         self._http.task_dispatcher.shutdown(cancel_pending=True, timeout=2)
+        if self._world.compute is not None:
+            self._world.compute.close()
         self._world.close()
         self._http.close()
         thread.join(0.05)  # it sleeps for up to a second; it ends with the process
@@ -154,6 +161,14 @@ class _Server:
         records.write(self._layout.description, self._known)
         return server
 
+    def _start_compute(self) -> None:
+        """Only where it is wanted: it needs a broker, and pika."""
+        from nodexfer.sandbox.compute.start import Compute
+
+        wanted = self._options.compute_port
+        self._world.compute = Compute(self._world, self._layout.compute, self._known.get("compute", {}), wanted)
+        self._known["compute"] = self._world.compute.known
+
     def _install(self) -> str:
         """The stand-in's installation, anew when a switch that it knows has changed."""
         switches = self._world.faults.switches
@@ -180,6 +195,8 @@ class _Server:
 
     def _write_running(self) -> dict[str, Any]:
         running = {"format": FORMAT, "pid": os.getpid(), "url": self._url, "gcp": self._gcp}
+        if self._world.compute is not None:
+            running["compute"] = self._world.compute.url
         records.write(self._layout.running, running)
         return running
 

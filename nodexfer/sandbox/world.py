@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nodexfer.sandbox.accounts import Accounts
 from nodexfer.sandbox.catalog import Catalog
@@ -16,6 +16,9 @@ from nodexfer.sandbox.model import Endpoint, Identity
 from nodexfer.sandbox.relay import Relay
 from nodexfer.sandbox.site import SiteStorage
 from nodexfer.sandbox.store import Store
+
+if TYPE_CHECKING:
+    from nodexfer.sandbox.compute.start import Compute
 
 PERSON = "researcher@sandbox.example"
 SITE_OWNER = "site-admin@sandbox.example"
@@ -49,6 +52,8 @@ class World:
         self.requests = Counter()
         self._switches = dict(switches)
         self.stop_requested = threading.Event()
+        #: Globus Compute, where the sandbox was started with it.
+        self.compute: Compute | None = None
         #: Called after every change of faults and switches.
         self.after_change: Callable[[], object] = lambda: None
         self._store = Store(state)
@@ -92,6 +97,8 @@ class World:
             for endpoint in self.catalog.all():
                 if endpoint.kind == "gcp":
                     self._relay.disconnect(endpoint.id)
+            if self.compute is not None:
+                self.compute.reset()
             self._store.clear()
             self._begin()
             self.serve_sites(dict(self._sites))

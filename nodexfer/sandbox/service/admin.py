@@ -52,6 +52,7 @@ def status() -> Response:
             "faults": [_document(fault) for fault in faults().list()],
             "switches": msgspec.to_builtins(faults().switches),
             "person": here.person.username,
+            "compute": None if here.compute is None else here.compute.status(),
             "subscription_id": here.subscription,
             "gcp": {
                 "live": here.relay.live_count(),

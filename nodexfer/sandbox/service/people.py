@@ -28,7 +28,7 @@ def userinfo() -> Response:
     if found is not None:
         described = _described(found)
         document.update(described)
-        if any(scope.endswith(":view_identity_set") for scope in scopes):
+        if any(scope.endswith((":view_identity_set", ":manage_projects")) for scope in scopes):
             document["identity_set"] = [described]
     return jsonify(document)
 
