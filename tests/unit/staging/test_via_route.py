@@ -18,7 +18,7 @@ from nodexfer.errors import DeadlinePassed, EndpointFailed, PoolExhausted, Sourc
 from nodexfer.node import endpoint, hold, locks, silence
 from nodexfer.staging import client, spool, via, via_route
 from nodexfer.staging.client import Client, Route
-from nodexfer.staging.request import InItem, Request, Result
+from nodexfer.staging.request import InItem, Progress, Request, Result
 from tests.support.place import SITE, Place
 
 BY_VIA = [Result(tasks=("by via",))]
@@ -126,6 +126,18 @@ def test_at_most_half_of_the_time_is_waited(exhausted: Client) -> None:
     begun = time.time()
     who = exhausted._replace(deadline=begun + 2.0)
     assert ask(who, "auto") == by_via("No endpoint is free: n1 has it")
+
+
+def test_what_globus_hears_of_meanwhile_is_not_taken_back(exhausted: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "_CANCEL_SECONDS", 0.0)
+
+    def begin(news: Progress) -> None:
+        if "Else in" in news.state:
+            for directory in spool.directories(exhausted.config.node_paths.spool):
+                Path(directory, spool.BATCH).write_text("{}")
+
+    with pytest.raises(DeadlinePassed):
+        ask(exhausted._replace(deadline=time.time() + 2.0, grace=0.0, on_progress=begin), "auto")
 
 
 @pytest.mark.parametrize("change", ["direct", "patient", "begun", "starting", "dead", "closed"])
