@@ -38,6 +38,8 @@ COMMANDS: dict[str, Target] = {
     "receipts": Target("receipts", "receipts", "Show what was moved, and how it was proven."),
     "explain": Target("explain", "explain", "Say what a code of Globus, or an exit code, means."),
     "pool": Target("pool", "pool", "Create, list and remove endpoints for the nodes."),
+    "compute": Target("compute", "compute", "Set up, check and try Globus Compute endpoints."),
+    "worker-init": Target("worker_init", "worker_init", "Hold a block of Globus Compute; prints lines to eval."),
     "sandbox": Target("sandbox", "sandbox", "Run an offline Globus, for tests and demonstrations."),
     "demo": Target("demo", "demo", "See five jobs share one endpoint, without an account."),
     "completion": Target("completion", "completion", "Print what makes a shell complete commands."),

@@ -12,7 +12,11 @@ from nodexfer.cli import INTERRUPTED
 from nodexfer.errors import DiskFull, NodexferError, UrlMalformed
 
 #: Which extra of ours brings which module.
-_EXTRAS = {"flask": "sandbox", "waitress": "sandbox", "werkzeug": "sandbox", "parsl": "parsl"}
+_EXTRAS = {
+    **dict.fromkeys(("flask", "waitress", "werkzeug"), "sandbox"),
+    **dict.fromkeys(("globus_compute_endpoint", "globus_compute_sdk"), "compute"),
+    "parsl": "parsl",
+}
 
 #: The words of a command that plans what goes where.
 _MOVE = (["stage-in"], ["stage-out"], ["run"])

@@ -7,8 +7,8 @@ The engine is the one that the endpoint would build; the task is packed as the S
 
 from __future__ import annotations
 
+import json
 import os
-import pathlib
 import sys
 import uuid
 from typing import Any
@@ -18,40 +18,46 @@ from globus_compute_common.messagepack.message_types import Task
 from globus_compute_endpoint.engines.base import GCFuture
 from globus_compute_sdk.serialize import ComputeSerializer
 
-from tests.integration.test_endpoint_configs import render
+from nodexfer.integrations.compute_render import engine
 
 
-def turn_round(source: str, destination: str) -> tuple[str, str]:
-    """What the README of the configuration shows; gives the block's hold and the endpoint."""
+def turn_round(source: str, destination: str) -> dict[str, object]:
+    """What the README of the configuration shows; whether a wrapper holds this node, and the endpoint."""
     import os
 
     import nodexfer
+    from nodexfer.config import load
+    from nodexfer.node import registry
 
     with nodexfer.hold() as node:
         node.stage_in([source], "input.dat")
         (node.scratch / "output.dat").write_bytes((node.scratch / "input.dat").read_bytes()[::-1])
         receipt = node.stage_out(["output.dat"], destination)
-    return os.environ["NODEXFER_HOLD"], str(receipt.endpoint)
+        # The worker's grandparent: what started the manager is the owner of the hold that the worker finds.
+        with registry.Transaction(load().node_paths) as table:
+            hold = table.get(os.environ["NODEXFER_HOLD"])
+    wrapped = hold is not None and hold.owner is not None
+    return {"wrapped": wrapped, "endpoint": receipt.endpoint}
 
 
 def main() -> None:
     config, run_dir, *arguments = sys.argv[1:]
     serializer = ComputeSerializer()
     worker_init = f"export PATH={os.environ['PATH']}"
-    engine: Any = render(pathlib.Path(config), {"worker_init": worker_init, "workers": 1}).engine
-    engine.start(endpoint_id=uuid.uuid4(), run_dir=run_dir)
+    made: Any = engine(config, {"worker_init": worker_init, "workers": 1})
+    made.start(endpoint_id=uuid.uuid4(), run_dir=run_dir)
     try:
         parts: tuple[Any, ...] = (turn_round, tuple(arguments), {})
         packed = serializer.pack_buffers([serializer.serialize(part) for part in parts])
         future = GCFuture(uuid.uuid4())
         task = Task(task_id=future.gc_task_id, task_buffer=packed)
-        engine.submit(future, messagepack.pack(task), resource_specification={})
-        result: Any = messagepack.unpack(future.result(90))
+        made.submit(future, messagepack.pack(task), resource_specification={})
+        result: Any = messagepack.unpack(future.result(240))
         if result.is_error:
             raise RuntimeError(result.data)
-        print(*serializer.deserialize(result.data))
+        print(json.dumps(serializer.deserialize(result.data)))
     finally:
-        engine.shutdown()
+        made.shutdown()
 
 
 if __name__ == "__main__":

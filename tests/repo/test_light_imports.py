@@ -77,6 +77,17 @@ def test_a_staging_command_imports_neither_globus_sdk_nor_parsl(command: str) ->
     assert foreign(loaded(chosen(command))) & {"globus_sdk", "parsl", "requests", "cryptography", "flask"} == set()
 
 
+@pytest.mark.parametrize("code", [chosen("worker-init"), "from nodexfer.integrations import block"])
+def test_what_runs_on_every_node_of_a_block_imports_click_and_the_standard_library_only(code: str) -> None:
+    """``nodexfer worker-init`` and ``nodexfer compute wrapper``: hundreds of nodes start them at the same time."""
+    assert foreign(loaded(code), "click") == set()
+
+
+def test_running_a_wrapper_imports_click_and_the_standard_library_only() -> None:
+    names = loaded("from nodexfer.cli import main; assert main(['compute', 'wrapper', 'true']) == 0")
+    assert foreign(names, "click") == set()
+
+
 @pytest.mark.parametrize("module", ["asyncio", "importlib.metadata", "multiprocessing", "urllib.request", "ssl"])
 def test_a_light_command_leaves_the_heavy_parts_of_the_standard_library_alone(module: str) -> None:
     for command in LIGHT:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 import nodexfer
 from nodexfer import procs, scheduler, session
 from nodexfer.config import Config, load
-from nodexfer.errors import DeadlinePassed, UrlMalformed
+from nodexfer.errors import DeadlinePassed, NodexferError, PoolMissing, UrlMalformed
 from nodexfer.scheduler import Job
 from nodexfer.staging import client, intents
 
@@ -135,3 +136,17 @@ def test_a_hold_gives_a_scratch_and_takes_it_away() -> None:
             assert again.scratch == node.scratch
         assert (node.scratch / "x").exists()
     assert not node.scratch.exists()
+
+
+def test_in_a_block_whose_set_up_failed_every_hold_raises_what_it_failed_by() -> None:
+    broken = PoolMissing("There is no pool.", "nodexfer pool create")
+    with (
+        pytest.raises(PoolMissing, match="There is no pool") as caught,
+        session.hold(environ={**os.environ, session.BROKEN: json.dumps(broken.as_record())}),
+    ):
+        pass
+    assert caught.value.next == broken.next
+    for said in ("no JSON", "3"):
+        with pytest.raises(NodexferError, match=f"NODEXFER_BROKEN is set: {said}"):
+            session.refuse_broken({session.BROKEN: said})
+    session.refuse_broken({session.BROKEN: ""})

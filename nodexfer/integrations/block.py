@@ -1,0 +1,119 @@
+"""A block of Globus Compute: what holds its nodes, and what all of its functions share on them.
+
+``worker_init`` runs once, on the block's first node; the wrapper is the manager's parent on every node. Neither may end
+the block, since the endpoint would submit it again, and again: what fails is told once, and again by every function.
+
+Of the standard library and ours only, like all that runs on every node.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from nodexfer import procs, scheduler
+from nodexfer.config import Config, load
+from nodexfer.errors import ConfigInvalid, HoldUnknown, NodexferError
+from nodexfer.identity import ProcessId
+from nodexfer.integrations import shared
+from nodexfer.node import hold as holds
+from nodexfer.session import BROKEN, Node
+
+#: Sources, as a shell has words: staged onto each node before its workers start.
+COMMON = "NODEXFER_COMMON"
+#: What starts the manager on a node; it stands in the endpoint's configuration, and is empty where we are not there.
+WRAPPER = "NODEXFER_WRAPPER"
+
+
+def ourselves() -> list[str]:
+    """The argv of this very nodexfer. ``$NODEXFER_WRAPPER`` has it without quotes, which a shell would not take off."""
+    command = procs.python("-m", "nodexfer")
+    return command if shlex.join(command) == " ".join(command) else ["nodexfer"]
+
+
+def set_up(environ: Mapping[str, str]) -> str:
+    """Hold the batch host; lines for the block's own shell. The hold is given back when that shell ends.
+
+    A trap that the user's lines have set is left alone: the hold goes with the script in any case, if a second later.
+
+    :raises NodexferError: nothing is held; :func:`broken` has the lines for that.
+    """
+    config = load(environ)
+    taken = holds.take(config, scheduler.detect(environ), script())
+    command = " ".join(ourselves())
+    variables = {**taken.variables, WRAPPER: f"{command} compute wrapper"}
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+    release = shlex.quote(f"{command} release {taken.id}")
+    return "\n".join([*lines, f"unset {BROKEN}", f'[ -n "$(trap -p EXIT)" ] || trap {release} EXIT'])
+
+
+def script() -> ProcessId | None:
+    """The block's script: the topmost of our parents in our process group; None where we have that for ourselves.
+
+    Parsl's LocalProvider starts it in a group of its own, but in the endpoint's session, whose leader lives longer.
+    """
+    parents, found, group = procs.parents_now(), os.getpid(), os.getpgrp()
+    while (above := parents.get(found, 0)) > 1 and os.getpgid(above) == group:
+        found = above
+    return None if found == os.getpid() else ProcessId.of(found)
+
+
+def broken(error: NodexferError) -> str:
+    """Lines by which every function of the block raises ``error`` at once."""
+    return f"unset {WRAPPER}; export {BROKEN}={shlex.quote(record(error))}"
+
+
+def record(error: NodexferError) -> str:
+    """What ``$NODEXFER_BROKEN`` says."""
+    return json.dumps(error.as_record())
+
+
+def key(url: str) -> str:
+    """What a shared input goes by on a node, for the functions of one block."""
+    return hashlib.sha256(f"compute {url}".encode(errors="surrogateescape")).hexdigest()[:32]
+
+
+def wanted(urls: Sequence[str]) -> dict[str, shared.Wanted]:
+    return {key(url): shared.Wanted(url, name_of(url)) for url in urls}
+
+
+def name_of(url: str) -> str:
+    """The file name of a source, here; "data" where it is a whole collection."""
+    return url.partition(":")[2].rstrip("/").rpartition("/")[2] or "data"
+
+
+def common(environ: Mapping[str, str]) -> list[str]:
+    """:raises ConfigInvalid: a quotation mark is not closed."""
+    try:
+        return list(dict.fromkeys(shlex.split(environ.get(COMMON, ""))))
+    except ValueError as error:
+        raise ConfigInvalid(f"${COMMON} can not be read: {error}.", f"unset {COMMON}") from error
+
+
+@contextmanager
+def held(environ: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """Hold this node, with what is common staged and in use; the variables for the manager.
+
+    :raises NodexferError: nothing is held.
+    """
+    config = load(environ)
+    job = scheduler.detect(environ)
+    taken = holds.take(config, job, procs.this())
+    try:
+        with shared.using(Node(config, job, taken.scratch, environ), wanted(common(environ))):
+            yield taken.variables
+    finally:
+        _release(config, taken.id)
+
+
+def _release(config: Config, hold: str) -> None:
+    """The manager has ended: that its node_dir was removed, say, is no reason to fail any more."""
+    try:
+        holds.release(config, hold)
+    except (HoldUnknown, NodexferError):
+        if os.path.lexists(config.node_paths.registry):
+            raise
