@@ -51,6 +51,8 @@ def workflow(user: User, run_dir: Path, *executors: Any, **more: Any) -> Iterato
         for name, value in user.environ.items():
             patch.setenv(name, value)
         patch.setenv("NODEXFER_TIME", "600")
+        # Parsl needs a name, and a container's user may have none.
+        patch.setenv("USER", os.environ.get("USER") or "tester")
         # Workers import the tests' apps from here.
         patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
         # Parsl looks its own programs up in PATH.
