@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import time
 from typing import Any
 
 from parsl.app.app import bash_app, python_app
@@ -73,3 +75,23 @@ def concatenate(inputs: Any = (), outputs: Any = (), stdout: Any = None, stderr:
 @bash_app
 def bash(command: str, inputs: Any = (), outputs: Any = (), stdout: Any = None, stderr: Any = None) -> str:
     return command
+
+
+@python_app
+def dies(inputs: Any = ()) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@python_app
+def parents(inputs: Any = ()) -> tuple[int, int]:
+    """The worker and its manager."""
+    return os.getpid(), os.getppid()
+
+
+@python_app
+def waits(path: str, inputs: Any = ()) -> None:
+    """Until there is such a file; says that it runs by one beside it."""
+    with open(f"{path}.runs", "w"):
+        pass
+    while not os.path.exists(path):
+        time.sleep(0.05)
