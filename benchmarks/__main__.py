@@ -21,6 +21,7 @@ BENCHMARKS = {
     "keeper": "benchmarks.keeper",
     "stagein": "benchmarks.stagein",
     "salvage": "benchmarks.salvage",
+    "parsl": "benchmarks.parsl_apps",
     "sandbox": "benchmarks.sandbox_rates",
 }
 
