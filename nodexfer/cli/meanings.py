@@ -13,7 +13,7 @@ MEANINGS: dict[str, str] = {
     "UrlMalformed": "neither `name:/path` nor `globus://<uuid>/path` nor a path",
     "HoldUnknown": "a release of something that is not held here",
     "ReceiptUnknown": "no receipt, or more than one, has an id that begins so",
-    "NodexferMissing": "a worker of Parsl or Globus Compute has no nodexfer, or one that does not know what it is asked for",
+    "NodexferMissing": "a worker of Parsl or Globus Compute has no nodexfer, or one that is too old",
     "SourceMissing": "the source is not there; found in seconds, before anything moves",
     "PermissionRefused": "one side does not let you read or write there",
     "DestinationNotAllowed": "the local path lies outside the `roots`",
