@@ -30,6 +30,8 @@ from nodexfer.integrations import by_value
 from nodexfer.integrations.app import FORMAT, Direction, Mark, source
 
 if TYPE_CHECKING:
+    from parsl.config import Config
+
     from nodexfer.staging.checksum import Verify
     from nodexfer.staging.client import Route
 
@@ -155,3 +157,51 @@ def _mark(direction: Direction, dm: DataManager, file: File) -> str:
         generation = written.get(url, 0)
     key = hashlib.sha256(f"{dm.dfk.run_id}\0{url}\0{generation}".encode(errors="surrogatepass")).hexdigest()[:32]
     return str(Mark(direction, key, url.rstrip("/").rpartition("/")[2] or "root"))
+
+
+def config(
+    *,
+    site: str,
+    account: str = "",
+    queue: str = "",
+    nodes: int = 1,
+    blocks: int = 1,
+    walltime: str = "",
+    workers: int | None = None,
+    worker_init: str = "",
+    address: str | None = None,
+    staging: Mapping[str, Any] | None = None,
+    provider: Mapping[str, Any] | None = None,
+    **more: Any,
+) -> Config:
+    """A ``parsl.Config`` for ``site``: aurora, perlmutter, pbs, slurm or local; files are staged by us.
+
+    :param queue: what the site calls so: queue, QOS or partition; and ``walltime`` (HH:MM:SS): the site's default.
+    :param nodes: of one block, which is one job; at most ``blocks`` of them at a time.
+    :param workers: on each node; by default one for each accelerator.
+    :param worker_init: shell, once for each block, on its first node; this very Python is in the PATH already.
+    :param address: by which nodes reach this machine; by default that of the site's network.
+    :param staging: options of :class:`NodeStaging`.
+    :param provider: options of Parsl's provider, which take precedence. ``more`` are those of ``parsl.Config``.
+    :raises ConfigInvalid: there is no such site, or this machine is not on its network.
+    """
+    from nodexfer.integrations import parsl_config, sites
+
+    found = sites.get(site)
+    options = dict(staging or {})
+    if found.gcp_prefix:
+        options["settings"] = {"gcp_prefix": found.gcp_prefix, **options.get("settings", {})}
+    return parsl_config.config(
+        found,
+        storage_access(**options),
+        account=account,
+        queue=queue,
+        nodes=nodes,
+        blocks=blocks,
+        walltime=walltime,
+        workers=workers,
+        worker_init=worker_init,
+        address=address,
+        provider=provider or {},
+        more=more,
+    )

@@ -96,3 +96,18 @@ def test_a_light_command_leaves_the_heavy_parts_of_the_standard_library_alone(mo
 
 def test_the_light_commands_are_those_of_the_table() -> None:
     assert set(LIGHT) <= COMMANDS.keys()
+
+
+def test_what_runs_on_a_worker_imports_neither_globus_sdk_nor_parsl() -> None:
+    """Also where an app is run: its files are asked for by files, of the desk."""
+    names = loaded("from nodexfer.integrations import app; assert app.run(len, {}, ['x'], {}) == 1")
+    assert foreign(names) & {"globus_sdk", "globus_compute_sdk", "parsl", "requests", "flask"} == set()
+
+
+def test_the_provider_for_parsl_adds_no_globus_sdk_to_what_parsl_has() -> None:
+    provider = "import nodexfer.integrations.parsl"
+    code = f"import parsl, sys; had = set(sys.modules); {provider}; print(sorted(set(sys.modules) - had))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert found.returncode == 0, found.stderr
+    assert "nodexfer.integrations.app" in found.stdout
+    assert not any(f"'{library}" in found.stdout for library in ("globus_sdk", "globus_compute", "requests", "flask"))
