@@ -23,21 +23,22 @@ def prove(globus: Globus, endpoint: str, exchanges: Iterable[str], deadline: Dea
     :raises EndpointFailed: not by the deadline; the message says what the service saw last.
     :raises NodexferError: the service refuses in a way that waiting does not mend.
     """
+    seconds = deadline.left
     for exchange in exchanges:
         name = f"nonce-{os.urandom(8).hex()}"
         path = f"{exchange}/{name}"
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         try:
-            _wait(globus, endpoint, exchange, name, deadline)
+            _wait(globus, endpoint, exchange, name, deadline, seconds)
         finally:
             _remove(path)
 
 
-def _wait(globus: Globus, endpoint: str, exchange: str, name: str, deadline: Deadline) -> None:
+def _wait(globus: Globus, endpoint: str, exchange: str, name: str, deadline: Deadline, seconds: float) -> None:
     pause = 0.05
     while (seen := _look(globus, endpoint, exchange, name)) is not None:
         if deadline.passed:
-            raise EndpointFailed(f"The endpoint {endpoint} did not become ready in time: {seen}")
+            raise EndpointFailed(f"The endpoint {endpoint} did not become ready within {seconds:.0f} s: {seen}")
         time.sleep(min(pause, max(deadline.left, 0.01)))
         pause = min(pause * 1.3, 1.0)
 

@@ -120,8 +120,9 @@ def test_gcp_that_dies_is_started_again_once_and_then_given_up_in_words(user: Co
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(360)
 def test_what_the_service_has_lost_for_good_is_given_up_in_words_after_a_minute(user: Config, box: Box) -> None:
-    """Twice as long on a machine that is busy; at its start, an endpoint is waited for for two minutes."""
+    """Longer on a machine that is busy; at its start, an endpoint is waited for for two minutes."""
     make_pool()
     (box.site / "a").write_bytes(os.urandom(4_000_000))
     with script("1") as one:
@@ -131,8 +132,8 @@ def test_what_the_service_has_lost_for_good_is_given_up_in_words_after_a_minute(
         assert code == 0
         eventually(lambda: [task for task in _tasks(user) if task])
         box.sandbox.fault("disconnect")
-        failed = eventually(Path(f"{user.node_paths.keeper(job().key)}.failed").read_text, 110.0)
-        assert "did not become ready in time" in failed
+        failed = eventually(Path(f"{user.node_paths.keeper(job().key)}.failed").read_text, 240.0)
+        assert "did not become ready within 35 s" in failed
         code, text = one.run("wait $!")
         assert code == 36, text
         one.must("release")
