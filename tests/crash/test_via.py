@@ -64,7 +64,7 @@ class ViaScene(Scene):
                 os.utime(directory, (1, 1))
 
 
-@pytest.mark.points(30)
+@pytest.mark.points(11)
 @pytest.mark.parametrize("whose", ["command", "child", "both"])
 @pytest.mark.parametrize("name", FLOWS)
 def test_the_next_one_by_the_route_via_takes_up_what_a_death_has_left(

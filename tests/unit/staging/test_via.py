@@ -350,3 +350,34 @@ def test_calling_off_ends_a_task_whose_answer_was_never_heard(place: Place) -> N
     via_task.call_off(what)
     assert [job.document.fatal_code for job in place.globus.jobs.values()] == ["CANCELED"]
     assert via_errand.saved(what) is None
+
+
+def test_calling_off_what_has_its_name_in_part_gets_it_to_the_end(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A death between the rename of what is replaced and that of what replaces it: neither is lost."""
+
+    class Died(BaseException):
+        pass
+
+    (place.site / "f").write_bytes(b"old")
+    out = OutItem(0, SITE, "/f", str(place.node), False, 1, 3)
+    what = errand(place, request(place, direction="out", ins=(), outs=(out,), overwrite=True))
+    Path(what.data, "0").write_bytes(b"new")
+    rename = place.globus.rename
+
+    def once(*names: str) -> None:
+        monkeypatch.setattr(place.globus, "rename", die)
+        rename(*names)
+
+    def die(*_: str) -> None:
+        raise Died
+
+    monkeypatch.setattr(place.globus, "rename", once)
+    with pytest.raises(Died):
+        via_task.carry(what)
+    assert not (place.site / "f").exists()
+    monkeypatch.setattr(place.globus, "rename", rename)
+    via_task.call_off(what)
+    assert {path.name: path.read_bytes() for path in place.site.iterdir()} == {"f": b"new"}
+    assert via_errand.saved(what) is None
