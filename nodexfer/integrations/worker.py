@@ -18,7 +18,7 @@ from nodexfer import procs, scheduler
 from nodexfer.config import Config, load
 from nodexfer.errors import HoldUnknown, NodexferError
 from nodexfer.node import hold as holds
-from nodexfer.session import Node
+from nodexfer.session import Node, refuse_broken
 
 #: What the submit side's description of work looks like. A worker that knows another number says so.
 FORMAT = 1
@@ -70,6 +70,7 @@ def node(settings: Mapping[str, Any] | None = None) -> Node:
 
 
 def _take(settings: Mapping[str, Any]) -> _Held:
+    refuse_broken(os.environ)
     config = load(os.environ, **settings)
     job = scheduler.detect(os.environ)
     taken = holds.take(config, job, procs.this())

@@ -1,4 +1,4 @@
-"""A program for test_endpoint_configs: one function on a real block of a shipped configuration, no web service.
+"""A program for test_endpoint_configs: functions on a real block of a shipped configuration, no web service.
 
     python -m tests.integration.compute_block CONFIG RUN_DIR SOURCE DESTINATION
 
@@ -18,6 +18,7 @@ from globus_compute_common.messagepack.message_types import Task
 from globus_compute_endpoint.engines.base import GCFuture
 from globus_compute_sdk.serialize import ComputeSerializer
 
+import nodexfer
 from nodexfer.integrations.compute_render import engine
 
 
@@ -40,24 +41,35 @@ def turn_round(source: str, destination: str) -> dict[str, object]:
     return {"wrapped": wrapped, "endpoint": receipt.endpoint}
 
 
+@nodexfer.staged(inputs={"data": "{source}"}, outputs={"result": "{destination}.staged"}, shared={"common": "{source}"})
+def turned(source, destination, data, result, common):  # type: ignore[no-untyped-def]
+    result.write_bytes(data.read_bytes()[::-1] + common.read_bytes())
+
+
 def main() -> None:
     config, run_dir, *arguments = sys.argv[1:]
-    serializer = ComputeSerializer()
-    worker_init = f"export PATH={os.environ['PATH']}"
-    made: Any = engine(config, {"worker_init": worker_init, "workers": 1})
+    options = {"worker_init": f"export PATH={os.environ['PATH']}", "workers": 1, "common": [arguments[0]]}
+    made: Any = engine(config, options)
     made.start(endpoint_id=uuid.uuid4(), run_dir=run_dir)
     try:
-        parts: tuple[Any, ...] = (turn_round, tuple(arguments), {})
-        packed = serializer.pack_buffers([serializer.serialize(part) for part in parts])
-        future = GCFuture(uuid.uuid4())
-        task = Task(task_id=future.gc_task_id, task_buffer=packed)
-        made.submit(future, messagepack.pack(task), resource_specification={})
-        result: Any = messagepack.unpack(future.result(240))
-        if result.is_error:
-            raise RuntimeError(result.data)
-        print(json.dumps(serializer.deserialize(result.data)))
+        told = ask(made, turn_round, arguments)
+        print(json.dumps({**told, "staged": ask(made, turned, arguments)}))
     finally:
         made.shutdown()
+
+
+def ask(made: Any, function: Any, arguments: list[str]) -> Any:
+    """The function's result, packed, carried and unpacked as the SDK and the endpoint do."""
+    serializer = ComputeSerializer()
+    parts: tuple[Any, ...] = (function, tuple(arguments), {})
+    packed = serializer.pack_buffers([serializer.serialize(part) for part in parts])
+    future = GCFuture(uuid.uuid4())
+    task = Task(task_id=future.gc_task_id, task_buffer=packed)
+    made.submit(future, messagepack.pack(task), resource_specification={})
+    result: Any = messagepack.unpack(future.result(240))
+    if result.is_error:
+        raise RuntimeError(result.data)
+    return serializer.deserialize(result.data)
 
 
 if __name__ == "__main__":

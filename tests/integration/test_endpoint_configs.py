@@ -235,6 +235,10 @@ def test_a_function_on_a_real_block_stages_and_the_block_leaves_nothing(
         told = json.loads(done.stdout.splitlines()[-1])
         assert told["wrapped"]
         assert told["endpoint"]
+        # What is common was on the node before the worker started: the function itself brought its own input only.
+        assert [receipt["direction"] for receipt in told["staged"]["receipts"]] == ["in", "out"]
+        made = pathlib.Path(user.stage.site, "output.staged").read_bytes()
+        assert made == b"what is at the site"[::-1] + b"what is at the site"
         deadline = Deadline(60)
         while processes(f"NODEXFER_NODE_DIR={user.stage.node_dir}", []) and not deadline.passed:
             pass
