@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from nodexfer.sandbox.compute.errors import Refused, forbidden, malformed, not_found
@@ -23,7 +22,8 @@ LOCK_SECONDS = 30.0
 class Registry:
     """Callers hold the service's lock."""
 
-    def __init__(self, store: Store, queues: Queues) -> None:
+    def __init__(self, store: Store, queues: Queues, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self._store = store
         self._queues = queues
         self._endpoints = store.load("compute endpoint", Endpoint)
@@ -46,9 +46,9 @@ class Registry:
             name = known.name
         if known is not None and known.owner != owner:
             raise forbidden("ENDPOINT", known.id)
-        if known is not None and known.locked_until > time.time():
+        if known is not None and known.locked_until > self._clock():
             raise Refused(423, "ENDPOINT_LOCKED", f"Endpoint {known.id} is locked", known.id)
-        found = known or Endpoint(id or str(uuid.uuid4()), owner, name, time.time())
+        found = known or Endpoint(id or str(uuid.uuid4()), owner, name, self._clock())
         found.name, found.document = name, dict(document)
         self._queues.declare(command_queue(found.id))
         return self._keep(found)
@@ -83,7 +83,7 @@ class Registry:
 
     def lock(self, endpoint: Endpoint) -> None:
         """Stop it from afar: its queue goes, which ends its connection, and it can not come back at once."""
-        endpoint.locked_until = time.time() + LOCK_SECONDS
+        endpoint.locked_until = self._clock() + LOCK_SECONDS
         self._keep(endpoint)
         self._queues.delete(command_queue(endpoint.id))
 
@@ -101,7 +101,7 @@ class Registry:
         found = self._endpoints.get(own)
         if found is None:
             owner = str(submitter["globus_effective_identity"])
-            found = Endpoint(own, owner, parent.name, time.time(), parent.id, {"user_endpoint_config": dict(options)})
+            found = Endpoint(own, owner, parent.name, self._clock(), parent.id, {"user_endpoint_config": dict(options)})
             self._queues.declare(task_queue(own))
         found.submitter = dict(submitter)
         return self._keep(found)
@@ -115,11 +115,11 @@ class Registry:
         if found is None:
             return None, False
         was = self.online(found)
-        found.heard, found.state = time.time(), dict(state)
+        found.heard, found.state = self._clock(), dict(state)
         return found, not was and self.online(found)
 
     def online(self, endpoint: Endpoint) -> bool:
-        return endpoint.online(time.time(), MISSES)
+        return endpoint.online(self._clock(), MISSES)
 
     def clear(self) -> None:
         for found in self.all():
@@ -159,7 +159,7 @@ class Registry:
         for name in ("function_name", "function_code"):
             if not isinstance(document.get(name), str):
                 raise malformed(f"Missing field '{name}'")
-        made = Function(str(uuid.uuid4()), owner, time.time(), dict(document))
+        made = Function(str(uuid.uuid4()), owner, self._clock(), dict(document))
         self._functions[made.id] = made
         self._store.save("compute function", made.id, made)
         return made

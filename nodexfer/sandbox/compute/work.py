@@ -6,7 +6,7 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from nodexfer.sandbox.compute import wire
@@ -26,11 +26,13 @@ _STATUS = {"execution-start": "running", "execution-end": "running"}
 class Service:
     """Globus Compute without its HTTP. Any thread may call."""
 
-    def __init__(self, store: Store, queues: Queues) -> None:
+    def __init__(self, store: Store, queues: Queues, clock: Callable[[], float] = time.time) -> None:
+        """:param clock: seconds since the epoch."""
+        self._clock = clock
         self._store = store
         self._queues = queues
         self.lock = threading.RLock()
-        self.registry = Registry(store, queues)
+        self.registry = Registry(store, queues, clock)
         self._tasks = store.load("compute task", Task)
         self._groups = store.load("compute group", Group)
 
@@ -52,7 +54,7 @@ class Service:
             calls = self._calls(found, caller, fields)
             group = self._group(caller, fields)
             target = self._target(found, submitter, fields)
-            tasks = [Task(str(uuid.uuid4()), caller, f.id, target.id, group.id, time.time()) for f, _ in calls]
+            tasks = [Task(str(uuid.uuid4()), caller, f.id, target.id, group.id, self._clock()) for f, _ in calls]
             self._tasks.update((task.id, task) for task in tasks)
             group.tasks += [task.id for task in tasks]
             rows: list[tuple[str, str, object]] = [("compute task", task.id, task) for task in tasks]
@@ -93,7 +95,7 @@ class Service:
 
     def _group(self, caller: str, fields: Mapping[str, Any]) -> Group:
         wanted = str(fields.get("task_group_id") or uuid.uuid4())
-        found = self._groups.get(wanted) or Group(wanted, caller, time.time())
+        found = self._groups.get(wanted) or Group(wanted, caller, self._clock())
         if found.owner != caller:
             raise forbidden("TASK_GROUP", wanted)
         if fields.get("create_queue") and not found.queue:
@@ -124,7 +126,7 @@ class Service:
         command = {"command": "cmd_start_endpoint", "args": [], "kwargs": keywords, **target.submitter}
         properties = {
             "content_type": "application/json",
-            "timestamp": int(time.time()),
+            "timestamp": int(self._clock()),
             "expiration": str(COMMAND_SECONDS * 1000),
         }
         self._queues.publish(command_queue(target.parent), json.dumps(command).encode(), properties)
@@ -160,7 +162,7 @@ class Service:
             data = wire.unpack(body)[1]
             text = reason
         task.status = FAILED if data.get("error_details") else SUCCESS
-        task.completed, task.data = time.time(), text
+        task.completed, task.data = self._clock(), text
         task.details = _details(data)
         self._store.save("compute task", task.id, task)
         group = self._groups.get(task.group)
