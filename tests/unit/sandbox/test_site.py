@@ -188,7 +188,7 @@ def test_checksums_are_of_the_bytes_on_disk(site: SiteStorage, root: Path) -> No
 
 def test_nothing_is_left_open(site: SiteStorage, root: Path) -> None:
     (root / "file").write_text("1")
-    before = os.listdir("/proc/self/fd")
+    before = set(os.listdir("/proc/self/fd"))
     for path in ("/file", "/none", "/"):
         for operation in operations(site, path):
             with contextlib.suppress(StorageError):
@@ -196,4 +196,4 @@ def test_nothing_is_left_open(site: SiteStorage, root: Path) -> None:
     reader = site.read("/file", 0)
     next(reader)
     reader.close()  # type: ignore[attr-defined]
-    assert os.listdir("/proc/self/fd") == before
+    assert set(os.listdir("/proc/self/fd")) <= before
