@@ -10,10 +10,13 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator
-from typing import IO, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from nodexfer.errors import DeadlinePassed, NodexferError, SourceUnsupported, TransferUnproven, UrlMalformed
 from nodexfer.staging import copying
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".zip")
 _ALGORITHMS = ("sha256", "sha512", "sha1", "md5")
@@ -105,15 +108,29 @@ def unpack(archive: str, into: str, called: str, deadline: float) -> int:
         if error.errno is None:  # a decompressor's: gzip and bz2 say so of data that are not theirs
             raise _damaged(called, error) from error
         raise copying.named(error, f"{called} could not be unpacked") from error
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError) as error:
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OverflowError) as error:
         raise _damaged(called, error) from error
+    except (RuntimeError, ValueError) as error:  # a zip with a password or of an unknown method; a name with a NUL
+        raise SourceUnsupported(f"{called} is not unpacked: {error}. Stage it in without --extract.", NEXT) from error
     return files
 
 
 def _of_tar(archive: str, called: str) -> Iterator[_Member]:
     import tarfile
 
-    with tarfile.open(archive, "r:*") as tar:
+    class Header(tarfile.TarInfo):
+        """Behind the first member ``tarfile`` takes a header that is broken, cut or not there for the archive's end."""
+
+        @classmethod
+        def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+            try:
+                return super().frombuf(buf, encoding, errors)
+            except tarfile.HeaderError as error:
+                if len(buf) == tarfile.BLOCKSIZE and not any(buf):
+                    raise  # its end
+                raise tarfile.ReadError(str(error)) from error
+
+    with tarfile.open(archive, "r:*", tarinfo=Header) as tar:
         for member in tar:
             if not (member.isfile() or member.isdir()):
                 raise _unsupported(called, member.name, "is neither a file nor a directory")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import os
@@ -101,10 +102,38 @@ def test_a_damaged_archive_is_never_unpacked_in_silence(name: str, tmp_path: Pat
             unpack.unpack(str(tmp_path / name), str(tmp_path / os.urandom(4).hex()), name, LATER)
 
 
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_a_tar_that_is_cut_between_its_members_is_not_taken_for_whole(mode: str, tmp_path: Path) -> None:
+    name = "d.tar" if mode == "w" else "d.tgz"
+    tar(tmp_path / "whole.tar", ("a", b"1" * 100), ("b", b"2" * 100), mode="w")
+    whole = (tmp_path / "whole.tar").read_bytes()
+    second = 2 * tarfile.BLOCKSIZE
+    broken = whole[:second] + b"?" * tarfile.BLOCKSIZE + whole[second + tarfile.BLOCKSIZE :]
+    for damaged in (whole[:second], whole[: second + 100], whole[: 2 * second], broken):
+        (tmp_path / name).write_bytes(damaged if mode == "w" else gzip.compress(damaged))
+        with pytest.raises(TransferUnproven, match=f"{name} is damaged"):
+            unpack.unpack(str(tmp_path / name), str(tmp_path / os.urandom(4).hex()), name, LATER)
+
+
+@pytest.mark.parametrize("field", ["password", "method"])
+def test_a_zip_that_can_not_be_read_says_so_in_a_sentence(field: str, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "d.zip", "w") as archive:
+        archive.writestr("a", b"1")
+    content = bytearray((tmp_path / "d.zip").read_bytes())
+    central = content.find(b"PK\1\2")
+    for at in (6, central + 8) if field == "password" else (8, central + 10):  # flags, method
+        content[at] = 1 if field == "password" else 99
+    (tmp_path / "d.zip").write_bytes(content)
+    with pytest.raises(SourceUnsupported, match=r"d\.zip is not unpacked: .*(password|method).*without --extract"):
+        unpack.unpack(str(tmp_path / "d.zip"), str(tmp_path / "new"), "d.zip", LATER)
+
+
 def test_it_ends_by_its_deadline(tmp_path: Path) -> None:
     archive = tar(tmp_path / "d.tar", ("a", b"1"), mode="w")
     with pytest.raises(DeadlinePassed):
         unpack.unpack(archive, str(tmp_path / "new"), "d.tar", time.time() - 1)
+    with pytest.raises(DeadlinePassed):
+        unpack.refuse_other(archive, "d.tar", "md5:" + "0" * 32, time.time() - 1)
 
 
 def test_a_checksum_is_that_of_the_contents(tmp_path: Path) -> None:
