@@ -111,9 +111,10 @@ $(READY): requirements/dev.txt pyproject.toml
 	.venv-cli/bin/python $(PIP) -r $<
 	@touch $@
 
-.venv-sdk3/.ready: requirements/sdk3.txt
+.venv-sdk3/.ready: requirements/sdk3.txt pyproject.toml
 	$(PYTHON) -m venv .venv-sdk3
 	.venv-sdk3/bin/python $(PIP) -r $<
+	.venv-sdk3/bin/python $(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
 lock:

@@ -22,8 +22,9 @@ LAST_FOR_OLD_PYTHON = {
     "pytest-randomly": "5.0.0",
     "rpds-py": "0.30.0",
 }
-#: Of .venv; what python-daemon asks for, and a venv of Python 3.12 no longer brings by itself.
-NOT_FROZEN = {"dev": ['setuptools==80.9.0 ; python_version >= "3.12"']}
+#: What python-daemon asks for, and a venv of Python 3.12 no longer brings by itself.
+_SETUPTOOLS = 'setuptools==80.9.0 ; python_version >= "3.12"'
+NOT_FROZEN = {"dev": [_SETUPTOOLS], "sdk3": [_SETUPTOOLS]}
 
 
 def installed(environment: Path) -> dict[str, str]:
@@ -51,7 +52,13 @@ def lock(found: dict[str, str], known: dict[str, str]) -> list[str]:
 
 def _for_each_python(name: str, line: str) -> list[str]:
     old = LAST_FOR_OLD_PYTHON.get(name)
-    return [line] if old is None else [f"{name}=={old}{MARKER}", f'{line} ; python_version >= "3.11"']
+    if old is None or _numbers(line.partition("==")[2]) <= _numbers(old):  # something else holds it back everywhere
+        return [line]
+    return [f"{name}=={old}{MARKER}", f'{line} ; python_version >= "3.11"']
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in version.split(".") if part.isdigit()]
 
 
 def main() -> None:

@@ -75,6 +75,17 @@ def status(endpoint: str) -> dict[str, Any]:
     return {"status": Client().get_endpoint_status(endpoint)["status"]}
 
 
+def leave(endpoint: str) -> dict[str, Any]:
+    """Submit, and do not wait."""
+    client: Any = Client()
+    return {"task": client.run(21, endpoint_id=endpoint, function_id=client.register_function(double))}
+
+
+def ask(_endpoint: str, task: str) -> dict[str, Any]:
+    client: Any = Client()
+    return {"status": client.get_task(task)["status"]}
+
+
 def _versions() -> dict[str, str]:
     import globus_compute_sdk
     import globus_sdk
@@ -83,4 +94,5 @@ def _versions() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    print(json.dumps({"calls": calls, "one": one, "status": status}[sys.argv[1]](*sys.argv[2:])))
+    flows: dict[str, Callable[..., Any]] = {"calls": calls, "one": one, "status": status, "leave": leave, "ask": ask}
+    print(json.dumps(flows[sys.argv[1]](*sys.argv[2:])))

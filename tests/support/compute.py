@@ -25,11 +25,15 @@ from tests.support import apt
 from tests.support.sandbox import QUICK, Box
 from tests.support.waiting import eventually
 
+#: The programs of globus-compute-endpoint 4.6 with globus-sdk 3.65.
+OLD = Path(__file__).parents[2] / ".venv-sdk3" / "bin"
 #: Everything on a loaded machine: a first call starts half a dozen Pythons one after the other.
 SECONDS = 150.0
 
-_CONFIG = {"display_name": "a test's endpoint", "email": "tester@sandbox.example", "heartbeat_period": 5}
-#: JSON is YAML; nothing in it is asked of the user, but what a test may want to break.
+_CONFIG = {"display_name": "a test's endpoint", "heartbeat_period": 5}
+#: The newest wants to know whom to tell, as root; 4.6 does not know the word.
+_CONTACT = {"email": "tester@sandbox.example"}
+#: Nothing in it is asked of the user.
 TEMPLATE = """\
 heartbeat_period: 5
 engine:
@@ -66,6 +70,14 @@ class Endpoint(NamedTuple):
         """A script with the SDK, as its user."""
         argv = [str(self.bin / "python"), str(script), *arguments]
         return procs.run(argv, timeout=timeout, environ=self.environment, cwd="/")
+
+    def stop(self) -> None:
+        """By ``globus-compute-endpoint stop``, which waits until the process is gone: until its parent has looked."""
+        argv = [str(self.bin / "globus-compute-endpoint"), "stop", self.name]
+        stopping = procs.spawn(argv, environ=self.environment, death_signal=signal.SIGKILL)
+        assert self.process.wait(SECONDS) is not None
+        assert stopping.wait(SECONDS) == 0
+        stopping.close()
 
     def log(self) -> str:
         """What it and its user endpoints wrote."""
@@ -137,7 +149,7 @@ def running_endpoint(
     extra: Mapping[str, str] | None = None,
     bin: Path | None = None,
 ) -> Iterator[Endpoint]:
-    """Configure an endpoint, start it and wait until the service sees it; stopped at the end, with all that it started.
+    """Configure an endpoint if it is not, start it, wait until the service sees it; stopped at the end.
 
     :param extra: more environment for its user endpoints.
     :param bin: the directory of the ``globus-compute-endpoint`` to run; that of this Python otherwise.
@@ -146,7 +158,8 @@ def running_endpoint(
     user_directory.mkdir(parents=True, exist_ok=True)
     environment = user_environment(sandbox, user_directory, programs)
     directory = user_directory / name
-    _configure(directory, programs, environment, template, extra or {})
+    if not directory.exists():
+        _configure(directory, programs, environment, template, extra or {})
     with open(user_directory / f"{name}.out", "wb") as out:
         process = procs.spawn(
             [str(programs / "globus-compute-endpoint"), "start", name],
@@ -187,7 +200,7 @@ def _configure(
     assert done.code == 0, done
     own = {key: environment[key] for key in ("PATH", "HOME", "GLOBUS_COMPUTE_USER_DIR")}
     files: dict[str, Any] = {
-        "config.yaml": _CONFIG,
+        "config.yaml": _CONFIG if programs == OLD else _CONFIG | _CONTACT,
         "user_config_schema.json": _SCHEMA,
         "user_environment.yaml": own | dict(extra),
     }
