@@ -10,13 +10,10 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from nodexfer.errors import DeadlinePassed, NodexferError, SourceUnsupported, TransferUnproven, UrlMalformed
 from nodexfer.staging import copying
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 _SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".zip")
 _ALGORITHMS = ("sha256", "sha512", "sha1", "md5")
@@ -122,7 +119,7 @@ def _of_tar(archive: str, called: str) -> Iterator[_Member]:
         """Behind the first member ``tarfile`` takes a header that is broken, cut or not there for the archive's end."""
 
         @classmethod
-        def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Any:
             try:
                 return super().frombuf(buf, encoding, errors)
             except tarfile.HeaderError as error:
