@@ -169,7 +169,7 @@ def _send(
     missing = [f"{key} ({path})" for key, each in paths.items() for path in each if not os.path.lexists(path)]
     if missing:
         message = f"{work['name']}() returned, but did not write {', '.join(missing)} on {host()}; nothing was sent."
-        raise OutputMissing(message)
+        raise OutputMissing(message, "")
     where = {str(path): url for key, each in paths.items() for path, url in zip(each, table[key], strict=True)}
     if where:
         receipts.append(node.stage_out(where, overwrite=work["overwrite"], **work["options"]).as_record())
