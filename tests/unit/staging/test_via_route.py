@@ -140,7 +140,16 @@ def test_what_globus_hears_of_meanwhile_is_not_taken_back(exhausted: Client, mon
         ask(exhausted._replace(deadline=time.time() + 2.0, grace=0.0, on_progress=begin), "auto")
 
 
-@pytest.mark.parametrize("change", ["direct", "patient", "begun", "starting", "dead", "closed"])
+def test_a_leader_that_gets_an_endpoint_meanwhile_is_waited_for(exhausted: Client) -> None:
+    def get_one(news: Progress) -> None:
+        if "Else in" in news.state:
+            endpoint.Notice(exhausted.config.node_paths, "k", 0.0).say(endpoint.STARTING)
+
+    with pytest.raises(DeadlinePassed):
+        ask(exhausted._replace(deadline=time.time() + 2.0, grace=0.0, on_progress=get_one), "auto")
+
+
+@pytest.mark.parametrize("change", ["direct", "patient", "begun", "blocked", "starting", "dead", "closed"])
 def test_otherwise_an_endpoint_is_waited_for_to_the_deadline(
     exhausted: Client, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
@@ -148,7 +157,9 @@ def test_otherwise_an_endpoint_is_waited_for_to_the_deadline(
     paths = who.config.node_paths
     if change == "patient":  # then the leader refuses, in its time
         who = who._replace(wait_endpoint=60.0)
-    elif change == "begun":
+    elif change in ("begun", "blocked"):  # nor is what Globus works on, although nobody leads
+        blocks = EndpointFailed("Its leader is frozen.") if change == "blocked" else None
+        monkeypatch.setattr(silence, "blocked", lambda _: blocks)
         monkeypatch.setattr(client, "_CANCEL_SECONDS", 0.0)
         put = client.ask
 
