@@ -5,9 +5,12 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import NamedTuple
 
+from nodexfer import procs
+from nodexfer.node import endpoint
+from nodexfer.procs import ProgramTimeout
 from nodexfer.sandbox.chaos import evidence, ledger, places
 from nodexfer.sandbox.chaos.blows import Hand
 from nodexfer.sandbox.chaos.disk import Disk
@@ -29,6 +32,8 @@ _SLOW = 4 * MIB
 _SWITCHES = {"resume_seconds": 0.5, "reconnect_seconds": 1.0, "report_seconds": 1.0}
 #: Seconds: what a last keeper may take to give back what a killed leader had, and to end dead jobs' tasks.
 _CLEAN_WITHIN = 60.0
+
+_NEXT_JOB = 'eval "$(nodexfer acquire --endpoint)" && nodexfer release'
 
 
 class _Set(NamedTuple):
@@ -79,6 +84,9 @@ def _play(plan: Plan, directory: str, narrator: Narrator, last: ExitStack) -> Ch
             narrator.say("all jobs are over; what is left behind?")
             if not leftovers.wait_until_gone(directory, _sessions(scene), _CLEAN_WITHIN):
                 evidence.gather(directory, nodes, _sessions(scene), narrator.lines)
+            elif orphaned := [place for place in scene.places if endpoint.left_behind(place.paths)]:
+                _come_again(orphaned, narrator)
+                leftovers.wait_until_gone(directory, _sessions(scene), _CLEAN_WITHIN)
         finally:
             # Also when we are interrupted: the directory goes when nobody works in it any more.
             hand.rest()
@@ -122,6 +130,15 @@ def _set_up(plan: Plan, user: Offline, book: str) -> _Set:
     for place in made:
         place.watch.start()
     return _Set(user, site, made, jobs, disk)
+
+
+def _come_again(orphaned: list[Place], narrator: Narrator) -> None:
+    """Where the last keeper of all was killed nobody is left to tidy up: the next job that comes there does."""
+    for place in orphaned:
+        narrator.say(f"the last keeper at place {place.number} was killed: another job comes there")
+        environ = {**place.environment, "NODEXFER_JOB_ID": f"chaos-next-{place.number}"}
+        with suppress(ProgramTimeout):  # what is left is seen afterwards
+            procs.run(["/bin/sh", "-c", _NEXT_JOB], environ=environ, timeout=_CLEAN_WITHIN)
 
 
 def _sessions(scene: _Set) -> list[int]:
