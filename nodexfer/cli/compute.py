@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
-from typing import Any
 
 import click
 
-from nodexfer.cli import example, render
+from nodexfer.cli import compute_ask, example, render
 from nodexfer.cli.worker_init import wrapper
-from nodexfer.errors import ConfigInvalid
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print data for programs.")
-_OPTIONS = click.option(
-    "--option",
-    "-o",
-    "given",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="An option of the site's template, as a caller would give it; VALUE is JSON or a plain text.",
-)
 
 
 @click.group(epilog=example("nodexfer compute init --site slurm --account ABC --queue normal mine"))
@@ -28,7 +17,8 @@ def compute() -> None:
     """Set up, check and try Globus Compute endpoints whose functions find their data on the node."""
 
 
-compute.add_command(wrapper)
+for command in (wrapper, compute_ask.check, compute_ask.selftest, compute_ask.diagnose):
+    compute.add_command(command)
 
 
 def _sites(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
@@ -38,27 +28,13 @@ def _sites(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
     return [name for name in SITES if name.startswith(incomplete)]
 
 
-def options(given: tuple[str, ...]) -> dict[str, Any]:
-    """``KEY=VALUE`` as a caller's options. :raises ConfigInvalid: there is no ``=``."""
-    found: dict[str, Any] = {}
-    for text in given:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise ConfigInvalid(f"{text!r} is no KEY=VALUE.", "nodexfer compute validate --help")
-        try:
-            found[key] = json.loads(value)
-        except ValueError:
-            found[key] = value
-    return found
-
-
 @compute.command(epilog=example("nodexfer compute init --site aurora --account ABC --queue debug mine"))
 @click.argument("name")
 @click.option("--site", required=True, shell_complete=_sites, help="aurora, perlmutter, pbs, slurm or local.")
 @click.option("--account", help="The project that pays.")
 @click.option("--queue", help="The queue; at Perlmutter, the QOS.")
 @click.option("--worker-init", metavar="LINES", help="What puts nodexfer into a block's PATH. Default: this very one.")
-@_OPTIONS
+@compute_ask.OPTIONS
 @click.option("--overwrite", is_flag=True, help="Replace the configuration of an endpoint that there is.")
 def init(
     name: str,
@@ -77,7 +53,7 @@ def init(
     from nodexfer.integrations import compute_setup
 
     lines = compute_setup.default_worker_init() if worker_init is None else worker_init
-    said = {"account": account, "queue": queue, "worker_init": lines, **options(given)}
+    said = {"account": account, "queue": queue, "worker_init": lines, **compute_ask.options(given)}
     directory = compute_setup.init(site, name, said, os.environ, overwrite=overwrite)
     click.echo(directory)
     click.echo(f"Next: nodexfer compute validate {name}", err=True)
@@ -85,7 +61,7 @@ def init(
 
 @compute.command(epilog=example("nodexfer compute validate mine -o nodes=2"))
 @click.argument("name")
-@_OPTIONS
+@compute_ask.OPTIONS
 @_JSON
 def validate(name: str, given: tuple[str, ...], as_json: bool) -> None:
     """Show the submit script of a block of NAME, made by the endpoint's own code.
@@ -95,7 +71,7 @@ def validate(name: str, given: tuple[str, ...], as_json: bool) -> None:
     from nodexfer.integrations import compute_render, compute_setup
 
     directory = compute_setup.find(name, os.environ)
-    rendered = compute_render.render(directory, options(given))
+    rendered = compute_render.render(directory, compute_ask.options(given))
     if as_json:
         render.show_json(
             {

@@ -36,7 +36,7 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Config:
     node_dir = setting.take("node_dir", lambda: checks.node_dir(f"/tmp/nodexfer-{os.geteuid()}"))  # noqa: S108 (checked by paths)
     for key, value in defaults(node_dir, environ).items():
         setting.take(key, partial(_same, value))
-    return Config(setting.values, setting.sources, collections, file)
+    return Config(setting.values, setting.sources, collections, file, setting.compute)
 
 
 class _Settings:
@@ -45,6 +45,8 @@ class _Settings:
     def __init__(self, environ: Mapping[str, str], overrides: Mapping[str, Any]) -> None:
         self.values: dict[str, Any] = {}
         self.sources: dict[str, str] = {}
+        #: ``[compute]`` as it stands in the file: checked where it is used.
+        self.compute: dict[str, object] = {}
         self._environ = environ
         self._overrides = overrides
         self._file: str = ""
@@ -54,11 +56,15 @@ class _Settings:
         """Read the file: its keys are kept for :meth:`take`, its collections returned."""
         found = _read_toml(path)
         collections = found.pop("collections", {})
+        self.compute = found.pop("compute", {})
+        if not isinstance(self.compute, dict):
+            raise _invalid(path, "compute", "must be a table, as in [compute]")
         allowed = [key for key in KEYS if key != "home"]
         for key in found:
             if key not in allowed:
                 why = "says where this very file is: set NODEXFER_HOME" if key == "home" else "is not known"
-                raise _invalid(path, key, f"{why}; the file may have {', '.join(allowed)} and collections.NAME")
+                known = f"{', '.join(allowed)}, compute and collections.NAME"
+                raise _invalid(path, key, f"{why}; the file may have {known}")
         self._file, self._in_file = path, found
         return self._collections(collections)
 

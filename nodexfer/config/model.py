@@ -33,6 +33,7 @@ class Config:
         sources: Mapping[str, str],
         collections: Mapping[str, CollectionConfig],
         file: str | None,
+        compute: Mapping[str, object] | None = None,
     ) -> None:
         self.home: str = values["home"]
         self.node_dir: str = values["node_dir"]
@@ -48,6 +49,8 @@ class Config:
         self.service_timeout: float = values["service_timeout"]
         self.via_after: float = values["via_after"]
         self.collections = dict(collections)
+        #: ``[compute]``, not looked at: :mod:`nodexfer.integrations.compute_settings` does.
+        self.compute = compute or {}
         #: The file that was read, or None where there is none.
         self.file = file
         self._sources = dict(sources)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Mapping
@@ -52,7 +53,7 @@ def find(name: str, environ: Mapping[str, str]) -> str:
     """
     directory = name if os.sep in name else f"{user_directory(environ)}/{name}"
     if not os.path.isfile(f"{directory}/{TEMPLATE}"):
-        raise ConfigMissing(f"There is no {directory}/{TEMPLATE}.", "nodexfer compute init --help")
+        raise ConfigMissing(f"There is no {directory}/{TEMPLATE}.", _HELP)
     return directory
 
 
@@ -74,10 +75,8 @@ def init(
     :raises ConfigInvalid: the name or an option can not be used.
     """
     source = shipped(site)
-    if not name or name.startswith((".", "-")) or not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
-        raise ConfigInvalid(
-            f"{name!r} can not be the name of an endpoint: letters, digits, - and _.", "nodexfer compute init --help"
-        )
+    if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name) is None:
+        raise ConfigInvalid(f"{name!r} can not be an endpoint's name: letters, digits, - and _ are wanted.", _HELP)
     said = {key: value for key, value in options.items() if value is not None}
     refuse_unknown(source, site, said)
     base = user_directory(environ)
@@ -108,13 +107,18 @@ def init(
 def defaults(options: Mapping[str, Any]) -> str:
     """Lines of the template's language: what an option is where the caller says nothing.
 
-    Options reach the template as JSON texts, so that a text's default is its JSON in a text.
+    The endpoint gives the template every text of an option as its JSON, and so must a default be.
     """
     lines = []
     for key, value in options.items():
-        default = json.dumps(json.dumps(value) if isinstance(value, str) else value)
-        lines.append("{%- set " + f"{key} = {key} | default({default})" + " %}")
+        lines.append("{%- set " + f"{key} = {key} | default({json.dumps(_quoted(value))})" + " %}")
     return "".join(f"{line}\n" for line in ["{#- By nodexfer compute init: -#}", *lines]) if lines else ""
+
+
+def _quoted(value: Any) -> Any:
+    if isinstance(value, str):
+        return json.dumps(value)
+    return [_quoted(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
 def refuse_unknown(source: str, site: str, options: Mapping[str, Any]) -> None:
@@ -123,9 +127,7 @@ def refuse_unknown(source: str, site: str, options: Mapping[str, Any]) -> None:
         known = json.load(file)["properties"]
     for key in options:
         if key not in known:
-            raise ConfigInvalid(
-                f"A block at {site} has no {key}; it has: {', '.join(known)}.", "nodexfer compute init --help"
-            )
+            raise ConfigInvalid(f"A block at {site} has no {key}; it has: {', '.join(known)}.", _HELP)
 
 
 def _write(path: str, text: str) -> None:

@@ -17,7 +17,7 @@ import pytest
 from nodexfer import procs
 from nodexfer.clock import Deadline
 from nodexfer.errors import ConfigInvalid
-from nodexfer.integrations import sites
+from nodexfer.integrations import compute_setup, sites
 from nodexfer.sandbox.demo.leftovers import files, processes
 from nodexfer.sandbox.demo.offline import offline
 
@@ -184,6 +184,18 @@ def test_options_reach_the_engine(name: str) -> None:
 def test_the_users_worker_init_survives_its_quoting(name: str) -> None:
     init = "export A=\"x y\"\nexport B='{1}: #'\nexport C=back\\\\slash"
     assert f"{init}\nexport NODEXFER_COMMON=''\n" in rendered(name, worker_init=init).script
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_init_was_told_is_what_a_caller_gets_who_says_nothing_else(name: str) -> None:
+    init = "export A=\"x y\" # {{ no }} {% set %}\nexport B='\\{1}: é'"
+    options = {**NEEDED.get(name, {}), "worker_init": init, "workers": 3, "common": ["site:/a"]}
+    made = compute_setup.init(name, "mine", options, os.environ)
+    text = render(made, {}).script
+    assert f"{init}\nexport NODEXFER_COMMON='site:/a '\n" in text
+    assert " --max_workers_per_node=3 " in text
+    assert " --max_workers_per_node=4 " in render(made, {"workers": 4}).script
+    assert render(compute_setup.find("mine", os.environ), {"worker_init": "true"}).script.count(init) == 0
 
 
 @pytest.mark.slow
