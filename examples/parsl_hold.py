@@ -54,7 +54,7 @@ def count_words(source: str, results: str) -> dict[str, Any]:
 
 def configuration(run_dir: str) -> Config:
     """Two workers in one block on this machine; on a cluster, put its provider for LocalProvider."""
-    provider = LocalProvider(init_blocks=1, min_blocks=1, max_blocks=1)
+    provider: Any = LocalProvider(init_blocks=1, min_blocks=1, max_blocks=1)  # type: ignore[no-untyped-call]
     executor = HighThroughputExecutor(
         label="node", address="127.0.0.1", max_workers_per_node=2, cores_per_worker=0.1, provider=provider
     )

@@ -18,6 +18,7 @@ LAST_FOR_OLD_PYTHON = {
     "cachetools": "7.3.2",
     "filelock": "4.1.0",
     "hypothesis": "6.168.5",
+    "numpy": "2.2.6",
     "pycparser": "3.11",
     "pytest-randomly": "5.0.0",
     "rpds-py": "0.30.0",
