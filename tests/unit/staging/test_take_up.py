@@ -29,6 +29,7 @@ from nodexfer.errors import (
 )
 from nodexfer.globus.protocol import Submission
 from nodexfer.identity import ProcessId
+from nodexfer.node import leader
 from nodexfer.scheduler import Job
 from nodexfer.staging import client, fence, follow, intents, readiness, remote, spool
 from nodexfer.staging.bring import bring
@@ -276,6 +277,13 @@ def test_a_lost_endpoint_is_told_to_the_leader_and_its_task_goes_on(
         place.globus.offline.clear()
         assert waiting.result().faults >= 1
     assert len(place.globus.jobs) == 1
+
+
+def test_a_lost_endpoint_is_noticed_within_15_s_and_told_within_a_minute() -> None:
+    noticed = follow._LOST_SECONDS + 3 * follow._POLL[1]
+    stopped = 5.0  # after which GCP is killed
+    assert noticed <= 15.0
+    assert noticed + stopped + leader.AGAIN_SECONDS <= 60.0
 
 
 def test_a_service_that_answers_late_is_waited_for_and_one_that_never_does_is_named(place: Place) -> None:
