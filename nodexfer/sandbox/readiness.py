@@ -38,7 +38,7 @@ def _not_started(code: int | None, layout: Layout) -> NodexferError:
     with open(layout.log, encoding="utf-8", errors="replace") as file:
         last = file.read()[-2000:].strip().splitlines()[-1:]
     if any("No module named" in text for text in last):
-        missing = last[0].partition("No module named")[2].strip(" '")
+        missing = last[0].partition("No module named")[2].strip(" '()")
         return NodexferError(
             f"The sandbox needs packages that nodexfer itself does not: {missing} is not installed.",
             f"pip install 'nodexfer[{'sandbox,compute' if missing == 'pika' else 'sandbox'}]'",

@@ -27,6 +27,7 @@ import waitress.server
 
 from nodexfer import records
 from nodexfer.clock import Deadline
+from nodexfer.errors import NodexferError
 from nodexfer.sandbox.layout import FORMAT, Layout
 from nodexfer.sandbox.service.app import make
 from nodexfer.sandbox.standin.installation import install
@@ -55,7 +56,12 @@ def main(arguments: list[str] | None = None) -> int:
     )
     faulthandler.register(signal.SIGUSR2)  # where each thread stands, into the log
     logging.getLogger("pika").setLevel(logging.WARNING)
-    _Server(layout, options).serve()
+    try:
+        server = _Server(layout, options)
+    except NodexferError as error:
+        sys.stderr.write(f"{error} Next: {error.next}\n")  # the log's last line is what the launcher tells
+        return 1
+    server.serve()
     return 0
 
 

@@ -68,6 +68,11 @@ def test_two_side_by_side_and_nothing_left_of_one_that_is_killed(
             assert "ENDPOINT_NOT_FOUND" in unknown.err
             assert run(compute_endpoint, "status") == {"status": "online"}
         assert len(processes(directory)) >= 4  # server, epmd, broker and the broker's own
+        [broker] = [int(line.split()[0]) for line in processes(directory) if "beam" in line]
+        assert procs.signal(ProcessId.of(broker), signal.SIGKILL)
+        eventually(lambda: second.status()["compute"]["broker"] == "ended")
+        refused = endpoint.python(FLOWS, "leave", endpoint.id)
+        assert "The sandbox's broker does not answer" in refused.err
         running = ProcessId.of(second._pid)
         assert procs.signal(running, signal.SIGKILL)
         eventually(lambda: not is_running(Layout(str(directory))) and not processes(directory))

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from nodexfer.errors import ServiceUnreachable
 from nodexfer.sandbox.compute import wire
 from nodexfer.sandbox.compute.app import make
 from nodexfer.sandbox.compute.link import HEARTBEATS, RESULTS
@@ -49,6 +50,8 @@ class KeptQueues:
     def __init__(self) -> None:
         self.queues: set[str] = set()
         self.messages: list[Message] = []
+        #: Whether it has gone.
+        self.gone = False
 
     def declare(self, queue: str) -> None:
         self.queues.add(queue)
@@ -57,6 +60,8 @@ class KeptQueues:
         self.queues.discard(queue)
 
     def publish(self, queue: str, body: bytes, properties: Mapping[str, Any]) -> None:
+        if self.gone:
+            raise ServiceUnreachable("The sandbox's broker does not answer.", "")
         self.messages.append(Message(queue, body, properties))
 
     def take(self, ending: str) -> list[Message]:

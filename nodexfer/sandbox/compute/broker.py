@@ -35,6 +35,7 @@ INSTALL = "sudo apt-get install --no-install-recommends rabbitmq-server"
 #: It needs 5 s by itself, and half a minute on a machine that is busy with other work.
 START_SECONDS = 150.0
 STOP_SECONDS = 10.0
+TRIES = 3
 #: The one of a server that was killed ends at the same moment; the kernel may need a little longer.
 LOCK_SECONDS = 10.0
 
@@ -106,18 +107,19 @@ class Broker:
         need()
         deadline = Deadline(timeout)
         self._make_files()
-        self._take()
-        self.ports = _free(self._wanted)
-        self._configure()
-        try:
-            self._epmd = self._spawn(["epmd", "-address", HOST, "-port", str(self.ports.epmd)])
-            self._wait(self._epmd, self.ports.epmd, deadline)
-            self._server = self._spawn([PROGRAM])
-            self._wait(self._server, self.ports.amqp, deadline)
-        except BaseException:
+        wanted = self._wanted
+        for _ in range(TRIES):  # somebody may take a port before it does: it ends then
+            self._take()
+            self.ports, wanted = _free(wanted), None
+            self._configure()
+            try:
+                if self._comes_up(deadline):
+                    return
+            except BaseException:
+                self.stop(0.0)
+                raise
             self.stop(0.0)
-            raise
-        log.info("broker %d at port %d", self._server.pid, self.ports.amqp)
+        raise ServiceUnreachable("The sandbox's broker did not start.", f"tail {self._log}")
 
     def stop(self, timeout: float = STOP_SECONDS) -> None:
         """End it in good order, or after ``timeout`` seconds by force; epmd knows no other way."""
@@ -201,17 +203,29 @@ class Broker:
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _ERLANG,
         }
 
-    def _wait(self, process: procs.Process, port: int, deadline: Deadline) -> None:
-        """:raises ServiceUnreachable: it ended, or does not listen in time."""
+    def _comes_up(self, deadline: Deadline) -> bool:
+        """False: one of them has ended. :raises ServiceUnreachable: it does not listen in time."""
+        self._epmd = self._spawn(["epmd", "-address", HOST, "-port", str(self.ports.epmd)])
+        if not self._listens(self._epmd, self.ports.epmd, deadline):
+            return False
+        self._server = self._spawn([PROGRAM])
+        if not self._listens(self._server, self.ports.amqp, deadline):
+            return False
+        log.info("broker %d at port %d", self._server.pid, self.ports.amqp)
+        return True
+
+    def _listens(self, process: procs.Process, port: int, deadline: Deadline) -> bool:
         while process.poll() is None:
             try:
                 socket.create_connection((HOST, port), timeout=1.0).close()
-                return
+                return True
             except OSError:
                 if deadline.passed:
-                    break
+                    raise ServiceUnreachable(
+                        "The sandbox's broker is not ready in time.", f"tail {self._log}"
+                    ) from None
             time.sleep(0.05)
-        raise ServiceUnreachable("The sandbox's broker did not start.", f"tail {self._log}")
+        return False
 
 
 def _free(wanted: Ports | None) -> Ports:

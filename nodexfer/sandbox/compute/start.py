@@ -9,6 +9,7 @@ from typing import Any
 
 import waitress.server
 
+from nodexfer.errors import ServiceUnreachable
 from nodexfer.paths import private_directory
 from nodexfer.sandbox.compute import turned
 from nodexfer.sandbox.compute.app import make
@@ -29,8 +30,7 @@ class Compute:
 
     :param known: what :attr:`known` was last time, so that clients and endpoints find everything where it was.
     :param port: of the service; None: that of last time, or any.
-    :raises OSError: the port is taken.
-    :raises ServiceUnreachable: the broker is not installed or did not start.
+    :raises ServiceUnreachable: the broker is not installed or did not start, or the port is taken.
     """
 
     def __init__(self, world: World, directory: str, known: Mapping[str, Any], port: int | None) -> None:
@@ -98,7 +98,13 @@ def _serve(app: Any, before: int, wanted: int | None) -> Any:
     """waitress gives no types. The port that is asked for, or no service at all; else that of last time, or any."""
     keywords = {"host": HOST, "threads": THREADS, "connection_limit": 1000, "max_request_body_size": 1 << 30}
     if wanted is not None:
-        return waitress.server.create_server(app, port=wanted, **keywords)
+        try:
+            return waitress.server.create_server(app, port=wanted, **keywords)
+        except OSError as error:
+            who = f"ss -ltnp 'sport = :{wanted}'"
+            raise ServiceUnreachable(
+                f"Globus Compute can not listen at port {wanted}: {error.strerror}.", who
+            ) from error
     try:
         return waitress.server.create_server(app, port=before, **keywords)
     except OSError:

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from nodexfer.errors import ServiceUnreachable
 from nodexfer.sandbox.compute import wire
 from nodexfer.sandbox.compute.errors import Refused, forbidden, malformed, not_found
 from nodexfer.sandbox.compute.link import RESULTS, Queues
@@ -47,6 +48,7 @@ class Service:
 
         :param submitter: the identity, as a command to a core endpoint names it.
         :raises Refused: the endpoint, a function or the task group is unknown or not the caller's; a task is too large.
+        :raises ServiceUnreachable: the broker is gone; nothing is kept.
         """
         caller = str(submitter["globus_effective_identity"])
         with self.lock:
@@ -55,13 +57,14 @@ class Service:
             group = self._group(caller, fields)
             target = self._target(found, submitter, fields)
             tasks = [Task(str(uuid.uuid4()), caller, f.id, target.id, group.id, self._clock()) for f, _ in calls]
-            self._tasks.update((task.id, task) for task in tasks)
-            group.tasks += [task.id for task in tasks]
-            rows: list[tuple[str, str, object]] = [("compute task", task.id, task) for task in tasks]
-            self._store.save_all([*rows, ("compute group", group.id, group)])
-            self._order(target, fields.get("user_runtime"))
-            for task, (function, payload) in zip(tasks, calls, strict=True):
-                self._send(task, function, payload, fields)
+            self._keep(tasks, group)
+            try:
+                self._order(target, fields.get("user_runtime"))
+                for task, (function, payload) in zip(tasks, calls, strict=True):
+                    self._send(task, function, payload, fields)
+            except ServiceUnreachable:
+                self._forget(tasks, group)  # whoever submitted is told, and tries again
+                raise
         made: dict[str, list[str]] = {}
         for task in tasks:
             made.setdefault(task.function, []).append(task.id)
@@ -71,6 +74,20 @@ class Service:
             "endpoint_id": target.id,
             "tasks": made,
         }
+
+    def _keep(self, tasks: list[Task], group: Group) -> None:
+        """Known before the broker has them: a result may come at once."""
+        self._tasks.update((task.id, task) for task in tasks)
+        group.tasks += [task.id for task in tasks]
+        rows: list[tuple[str, str, object]] = [("compute task", task.id, task) for task in tasks]
+        self._store.save_all([*rows, ("compute group", group.id, group)])
+
+    def _forget(self, tasks: list[Task], group: Group) -> None:
+        del group.tasks[-len(tasks) :]
+        self._store.save("compute group", group.id, group)
+        for task in tasks:
+            del self._tasks[task.id]
+            self._store.forget("compute task", task.id)
 
     def _calls(self, endpoint: Endpoint, caller: str, fields: Mapping[str, Any]) -> list[tuple[Function, str]]:
         wanted = fields.get("tasks")

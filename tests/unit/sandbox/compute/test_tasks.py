@@ -147,6 +147,18 @@ def test_tasks_and_results_survive_a_restart(app: App) -> None:
     assert app.ask("GET", f"/v2/tasks/{tasks[1]}").json["status"] == "success"
 
 
+def test_what_the_broker_does_not_take_is_refused_and_not_kept(app: App) -> None:
+    """The SDK tries a 503 again by itself: each try would leave a task that nobody ever runs."""
+    endpoint, function = app.endpoint(), app.function()
+    group = app.submit(endpoint, function, "one").json["task_group_id"]
+    app.queues.gone = True
+    found = app.submit(endpoint, function, "two", "three", task_group_id=group)
+    assert (found.status, found.json["code"]) == (503, "INTERNAL_ERROR")
+    app.again()
+    assert app.service.counts()["waiting"] == 1
+    assert len(app.ask("GET", f"/v2/taskgroup/{group}").json["tasks"]) == 1
+
+
 def test_many_are_asked_for_at_once(app: App) -> None:
     _, _, tasks = submitted(app, "one", "two")
     app.result(tasks[0], "done")
