@@ -90,14 +90,19 @@ def run(obj: Any, /, ins: tuple[str, ...], command: tuple[str, ...], as_json: bo
     outputs(settings, config, "/")
     with hold(config=config) as node:
         outcome = _run(node, _work(node, config, ins, command, as_json, settings))
+        # Before the hold is given back: that may take longer than a job has that runs out of time.
+        _tell(outcome, debug=obj.debug, as_json=as_json)
+    return outcome.exit_code
+
+
+def _tell(outcome: Outcome, *, debug: bool, as_json: bool) -> None:
     if outcome.error is not None:
         from nodexfer.cli.failure import report
 
-        report(outcome.error, debug=obj.debug, as_json=False)
+        report(outcome.error, debug=debug, as_json=False)
     if as_json:
         error = {} if outcome.error is None else outcome.error.as_record()
         render.show_json({**error, **outcome.record})
-    return outcome.exit_code
 
 
 def split_in(text: str) -> tuple[str, str]:
