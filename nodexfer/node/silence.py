@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from nodexfer import procs, records
 from nodexfer.clock import Deadline
-from nodexfer.errors import EndpointFailed, NodexferError, from_record
+from nodexfer.errors import EndpointFailed, Interrupted, NodexferError, from_record
 from nodexfer.identity import ProcessId, boot_id, pid_namespace
 from nodexfer.node import locks, registry, rubbish
 from nodexfer.node.log import say
@@ -167,6 +167,8 @@ def blocked(paths: NodePaths) -> NodexferError | None:
 def _read(paths: NodePaths, stamp: int) -> NodexferError | None:
     try:
         record = records.read(paths.blocked, FORMAT)
+    except Interrupted:
+        raise  # by a signal, to a command that waits
     except (NodexferError, OSError):
         return None
     return None if record is None or record.get("stamp") != stamp else from_record(dict(record["error"]))

@@ -173,6 +173,8 @@ class _News:
                 if self._stamps.get(directory) == stamp:
                     continue
                 found = spool.progress(directory)
+            except Interrupted:
+                raise  # by a signal, which comes once
             except (OSError, NodexferError):
                 continue
             if found is not None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from nodexfer.errors import EndpointError, NodexferError, from_record
+from nodexfer.errors import EndpointError, Interrupted, NodexferError, from_record
 from nodexfer.node import endpoint, silence
 from nodexfer.staging import client, spool
 from nodexfer.staging.client import Client
@@ -89,6 +89,8 @@ class _Patience:
         self._next_look = now + _LOOK_SECONDS
         try:
             found = endpoint.read(self._who.config.node_paths)
+        except Interrupted:
+            raise  # by a signal, which comes once
         except (NodexferError, OSError):
             return
         if found is None or not found.led or found.state != endpoint.WAITING or found.waiting is None:
