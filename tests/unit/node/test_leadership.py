@@ -14,7 +14,7 @@ import pytest
 from nodexfer import procs
 from nodexfer.config import Config
 from nodexfer.errors import GcpMissing, RecordNewer
-from nodexfer.node import endpoint, jobend, leader, locks, registry, work
+from nodexfer.node import endpoint, jobend, keeper, leader, locks, registry, work
 from nodexfer.node.leadership import YIELD_SECONDS, Leadership
 from tests.support import eventually
 from tests.support.holding import job, place
@@ -29,13 +29,22 @@ def config() -> Config:
 
 
 @pytest.fixture
-def lead(config: Config, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Callable[[], object]], Leadership]]:
+def lingers() -> list[float]:
+    """What each term was told to wait for more work."""
+    return []
+
+
+@pytest.fixture
+def lead(
+    config: Config, lingers: list[float], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[Callable[[], object]], Leadership]]:
     """Have a term that does nothing but what it is given."""
     made: list[Leadership] = []
 
     def start(run: Callable[[], object]) -> Leadership:
         class Term:
-            def __init__(self, *_: Any) -> None:
+            def __init__(self, *arguments: Any) -> None:
+                lingers.append(arguments[-1])
                 self.run = run
 
         monkeypatch.setattr(leader, "Term", Term)
@@ -117,6 +126,32 @@ def test_a_term_that_fails_to_tidy_up_answers_nobody_and_is_not_tried_again(
     assert len(work.submitted(config.node_paths)) == 1
     leadership.resume()
     assert not leadership.in_vain
+
+
+def test_who_only_tidies_up_waits_for_no_more_work_and_who_holds_again_does(
+    config: Config, lead: Callable[[Callable[[], object]], Leadership], lingers: list[float]
+) -> None:
+    leadership = lead(lambda: None)
+    leadership.tidy()
+    eventually(lambda: not leadership.running)
+    leadership.resume()
+    leadership.want([wanted()])
+    eventually(lambda: not leadership.running)
+    assert lingers == [0.0, config.linger]
+    assert config.linger > 0
+
+
+def test_the_last_keeper_ends_in_time_though_what_it_tidies_up_does_not(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moving(config)
+    last = keeper.Keeper(config, job(), procs.this())
+    assert last._must_tidy()
+    assert last._must_tidy()
+    monkeypatch.setattr(keeper, "TIDY_SECONDS", 0.0)
+    late = keeper.Keeper(config, job(), procs.this())
+    assert not late._must_tidy()
+    assert not late._must_tidy(), "the time does not begin again"
 
 
 @pytest.mark.parametrize(("seconds", "others", "passed"), [(60, 1, 1), (600, 1, 0), (60, 0, 0), (None, 1, 0)])
