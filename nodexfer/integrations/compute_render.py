@@ -66,7 +66,7 @@ def _refusals(directory: str) -> Iterator[None]:
     except (ImportError, MemoryError):
         raise
     except Exception as error:
-        words = (str(error) or type(error).__name__).strip().splitlines()[0].rstrip(".")
+        words = " ".join((str(error) or type(error).__name__).split())[:300].rstrip(".")
         raise ConfigInvalid(
             f"The endpoint refuses {directory}: {words}.", "nodexfer compute validate --help"
         ) from error
@@ -75,14 +75,13 @@ def _refusals(directory: str) -> Iterator[None]:
 
 
 def _text(directory: Path, options: dict[str, Any]) -> str:
-    from globus_compute_endpoint.endpoint.config import CoreEndpointConfig
     from globus_compute_endpoint.endpoint.endpoint import Endpoint
     from globus_compute_endpoint.endpoint.identity_mapper import MappedPosixIdentity
     from globus_compute_sdk.sdk.batch import create_user_runtime
 
     utils = _utils()
     core = utils.get_config(directory)
-    if not isinstance(core, CoreEndpointConfig):
+    if hasattr(core, "engine"):  # (the class without one has had several names)
         raise ValueError("config.yaml has an engine, which belongs into user_config_template.yaml.j2")
     template = Endpoint.user_config_template_path(directory, core)
     text: str = utils.render_config_user_template(

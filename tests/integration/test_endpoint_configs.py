@@ -198,6 +198,28 @@ def test_what_init_was_told_is_what_a_caller_gets_who_says_nothing_else(name: st
     assert render(compute_setup.find("mine", os.environ), {"worker_init": "true"}).script.count(init) == 0
 
 
+OLD = """
+import sys
+from nodexfer.integrations import compute_render, compute_setup
+for name, options in eval(sys.argv[1]):
+    script = compute_render.render(compute_setup.shipped(name), options).script
+    assert "$NODEXFER_WRAPPER globus-compute-endpoint python-exec parsl." in script, script
+    print(name, "--gpus-per-node=" in script)
+"""
+
+
+@pytest.mark.conformance
+def test_the_oldest_endpoint_that_is_supported_renders_every_configuration() -> None:
+    """globus-compute-endpoint 4.6, with globus-sdk 3.65."""
+    python = ROOT / ".venv-sdk3/bin/python"
+    assert python.exists(), "the environment with globus-sdk 3.65 is missing; `make test-conformance` sets it up"
+    asked = [(name, {**NEEDED.get(name, {}), "workers": 4}) for name in NAMES] + [("slurm", {"gpus": 2, "nodes": 2})]
+    done = procs.run([str(python), "-c", OLD, repr(asked)], timeout=100, cwd="/")
+    assert done.code == 0, done.err
+    gpus = ["perlmutter", "slurm"]
+    assert done.out.splitlines() == [f"{name} {name == gpus[0]}" for name in NAMES] + [f"{gpus[1]} True"]
+
+
 @pytest.mark.slow
 def test_the_wheel_has_every_configuration_where_it_is_looked_for(tmp_path: pathlib.Path) -> None:
     build = "import hatchling.build, sys; print(hatchling.build.build_wheel(sys.argv[1]))"
