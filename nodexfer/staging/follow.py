@@ -18,7 +18,7 @@ from nodexfer.staging.request import Progress
 
 #: A task is asked for again after a tenth of its age, within these bounds (s): a short one is not kept waiting, a long
 #: one costs one call in two seconds, with all others.
-_POLL = (0.05, 2.0)
+_POLL = (0.02, 2.0)
 #: Seconds that a task gets to end after it was cancelled, before its requests are answered anyway.
 _CANCEL_SECONDS = 20.0
 #: Seconds after which it is cancelled again: the first time may not have been heard.
