@@ -35,6 +35,8 @@ def arrive(module: str, wanted: int, version: str) -> Any:
     where = f"for {sys.executable} on {os.uname().nodename}"
     try:
         package = importlib.import_module("nodexfer")
+        if package.__file__ is None:  # a directory of that name, with no package in it
+            raise ImportError
     except ImportError:
         raise failure(f"nodexfer is not installed {where}: {install}") from None
     try:
