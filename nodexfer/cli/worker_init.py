@@ -10,6 +10,7 @@ import click
 
 from nodexfer.cli import example
 from nodexfer.cli import failure as failures
+from nodexfer.config import load
 from nodexfer.errors import Interrupted, NodexferError
 
 
@@ -50,8 +51,10 @@ def wrapper(command: tuple[str, ...]) -> int:
     same: every function raises the same error at once.
     """
     from nodexfer.cli.child import NotStarted
+    from nodexfer.integrations import orphans
     from nodexfer.running import program
 
+    orphans.adopt()
     with program.Signals() as signals, ExitStack() as stack:
         try:
             environ = _held(stack)
@@ -63,6 +66,8 @@ def wrapper(command: tuple[str, ...]) -> int:
             raise NotStarted(str(error), error.code) from error
         finally:
             signals.saving = True  # nothing is to come between the manager's end and the release
+            if "NODEXFER_HOLD" in environ:
+                orphans.end(load(os.environ), environ["NODEXFER_JOB"])
             _release(stack)
 
 

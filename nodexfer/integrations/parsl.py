@@ -1,8 +1,8 @@
 """Parsl's files by Globus, on the node where the app runs.
 
-    from nodexfer.integrations.parsl import storage_access
+    from nodexfer.integrations.parsl import LAUNCH_CMD, storage_access
 
-    executor = HighThroughputExecutor(storage_access=storage_access(), ...)
+    executor = HighThroughputExecutor(storage_access=storage_access(), launch_cmd=LAUNCH_CMD, ...)
     future = reconstruct(inputs=[File("nodexfer://site/raw/7.h5")], outputs=[File("nodexfer://site/out/7.h5")])
 
 The submit side only names: nothing is moved there, and nothing of it has to be installed but this. See docs/parsl.md.
@@ -23,6 +23,7 @@ from parsl.data_provider.data_manager import DataManager, default_staging
 from parsl.data_provider.files import File
 from parsl.data_provider.staging import Staging
 from parsl.dataflow.memoization import id_for_memo
+from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
 from parsl.utils import RepresentationMixin
 
 from nodexfer import __version__
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from nodexfer.staging.client import Route
 
 _Function: TypeAlias = "Callable[..., Any]"
+#: For an executor's ``launch_cmd``: on each node the manager runs below what holds the node as long as it lives, and
+#: gives everything back when it ends. (A batch system kills what is left of a job once its own program has ended.)
+LAUNCH_CMD = f"exec nodexfer compute wrapper -- {DEFAULT_LAUNCH_CMD}"
 SCHEMES = ("globus", "nodexfer")
 
 
@@ -187,13 +191,9 @@ def config(
     """
     from nodexfer.integrations import parsl_config, sites
 
-    found = sites.get(site)
-    options = dict(staging or {})
-    if found.gcp_prefix:
-        options["settings"] = {"gcp_prefix": found.gcp_prefix, **options.get("settings", {})}
     return parsl_config.config(
-        found,
-        storage_access(**options),
+        sites.get(site),
+        storage_access(**(staging or {})),
         account=account,
         queue=queue,
         nodes=nodes,
@@ -203,5 +203,6 @@ def config(
         worker_init=worker_init,
         address=address,
         provider=provider or {},
+        launch_cmd=LAUNCH_CMD,
         more=more,
     )

@@ -31,6 +31,7 @@ def config(
     worker_init: str,
     address: str | None,
     provider: Mapping[str, Any],
+    launch_cmd: str,
     more: Mapping[str, Any],
 ) -> Config:
     """See :func:`nodexfer.integrations.parsl.config`."""
@@ -43,6 +44,7 @@ def config(
     }
     executor = HighThroughputExecutor(
         label=site.name,
+        launch_cmd=launch_cmd,
         address=_address(site) if address is None else address,
         max_workers_per_node=workers or site.workers,
         # The number of workers is the number above, however many cores a node has.
@@ -74,13 +76,15 @@ def _address(site: Site) -> str | None:
 def _everywhere(site: Site, nodes: int, blocks: int, worker_init: str) -> dict[str, Any]:
     # A batch system need not hand our environment on: the workers are to be of the Python that we are.
     path = f"export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH"
+    # By the environment, for whichever process of the block it is that starts Globus Connect Personal.
+    prefix = f"export NODEXFER_GCP_PREFIX={shlex.quote(shlex.join(site.gcp_prefix))}" if site.gcp_prefix else ""
     return {
         "launcher": getattr(launchers, site.launcher)(**site.launcher_options),
         "nodes_per_block": nodes,
         "init_blocks": 1,
         "min_blocks": 0,
         "max_blocks": blocks,
-        "worker_init": "\n".join(filter(None, (path, *site.worker_init, worker_init))),
+        "worker_init": "\n".join(filter(None, (path, *site.worker_init, prefix, worker_init))),
         **({} if site.cmd_timeout is None else {"cmd_timeout": site.cmd_timeout}),
     }
 

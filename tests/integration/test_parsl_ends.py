@@ -14,7 +14,8 @@ from parsl.executors.errors import BadStateException
 from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
 
 from nodexfer import procs
-from nodexfer.identity import ProcessId, descendants
+from nodexfer.identity import ProcessId, descendants, parents_now
+from nodexfer.integrations.parsl import LAUNCH_CMD
 from tests.support import apps
 from tests.support.parsl import LONG, htex, workflow
 from tests.support.sandbox import Box
@@ -111,6 +112,23 @@ def test_a_lost_manager_s_workers_release(user: User, tmp_path: Path) -> None:
         # Which of the two comes first, that a manager is silent or that the only block has ended, Parsl does not say.
         assert isinstance(waiting.exception(LONG), (ManagerLost, BadStateException))
         eventually(lambda: is_clean(user), LONG / 2)
+        for process in family:  # Parsl's own helper of the manager outlives it
+            procs.signal(process, signal.SIGKILL)
+
+
+def test_a_batch_system_that_ends_its_own_program_alone_finds_all_given_back(user: User, tmp_path: Path) -> None:
+    """Slurm does so, and kills what is left as soon as that has ended; the workers of a manager notice late."""
+    executor = htex()
+    executor.launch_cmd = LAUNCH_CMD
+    with workflow(user, tmp_path / "run", executor):
+        workers = in_all_workers(user, 2)
+        manager = apps.parents(inputs=[named("in")]).result(LONG)[1]
+        wrapper = ProcessId.of(parents_now()[manager])
+        assert holders(user) == {wrapper.pid, *workers}
+        family = descendants([ProcessId.of(manager)])
+        procs.signal(wrapper, signal.SIGTERM)
+        eventually(lambda: not wrapper.alive, LONG / 2)
+        assert is_clean(user)
         for process in family:  # Parsl's own helper of the manager outlives it
             procs.signal(process, signal.SIGKILL)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -69,9 +70,8 @@ def test_aurora_as_its_documentation_has_it(tmp_path: Path) -> None:
     executor = executor_of("aurora")
     assert executor.max_workers_per_node == len(executor.available_accelerators) == 12
     assert executor.cpu_affinity.startswith("list:1-8,105-112:")
-    (ours, *_) = executor.storage_access
     # GCP has no way out of a compute node of its own.
-    assert ours.settings["gcp_prefix"][0].endswith("proxychains4")
+    assert re.search("^export NODEXFER_GCP_PREFIX='.*/proxychains4 -f .*'$", text, re.MULTILINE)
 
 
 def test_perlmutter_as_its_documentation_has_it(tmp_path: Path) -> None:
@@ -85,6 +85,8 @@ def test_perlmutter_as_its_documentation_has_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("site", list(sites.SITES))
 def test_every_site_stages_by_us_first_and_keeps_what_parsl_has(site: str) -> None:
     executor = executor_of(site, staging={"overwrite": True}, blocks=4, workers=3)
+    # The manager runs below what holds its node.
+    assert executor.launch_cmd.startswith("exec nodexfer compute wrapper -- process_worker_pool.py ")
     ours, *others = executor.storage_access
     assert isinstance(ours, NodeStaging)
     assert ours.overwrite
@@ -94,11 +96,7 @@ def test_every_site_stages_by_us_first_and_keeps_what_parsl_has(site: str) -> No
 
 
 def test_the_user_has_the_last_word() -> None:
-    settings = {"gcp_prefix": ["mine"], "pool": "mine"}
-    executor = executor_of(
-        "aurora", staging={"settings": settings}, provider={"walltime": "01:00:00", "cpus_per_node": 4}
-    )
-    assert executor.storage_access[0].settings == settings
+    executor = executor_of("aurora", provider={"walltime": "01:00:00", "cpus_per_node": 4})
     assert executor.provider.walltime == "01:00:00"
     assert executor.provider.cpus_per_node == 4
     assert config(site="local", retries=2).retries == 2
