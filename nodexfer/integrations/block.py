@@ -81,6 +81,20 @@ def wanted(urls: Sequence[str]) -> dict[str, shared.Wanted]:
     return {key(url): shared.Wanted(url, name_of(url)) for url in urls}
 
 
+def plain(url: str) -> str:
+    """One form for the same source: ``nodexfer://name/path`` is ``name:/path``, and no slash ends it.
+
+    But that of a whole collection, whose path is the slash.
+    """
+    if url.startswith("nodexfer://"):
+        name, _, path = url.removeprefix("nodexfer://").partition("/")
+        url = f"{name}:/{path}"
+    before, _, path = url.partition(":")
+    stripped = path.rstrip("/")
+    whole = stripped.count("/") < 3 if path.startswith("//") else not stripped
+    return url if whole else f"{before}:{stripped}"
+
+
 def name_of(url: str) -> str:
     """The file name of a source, here; "data" where it is a whole collection."""
     return url.partition(":")[2].rstrip("/").rpartition("/")[2] or "data"
@@ -89,7 +103,7 @@ def name_of(url: str) -> str:
 def common(environ: Mapping[str, str]) -> list[str]:
     """:raises ConfigInvalid: a quotation mark is not closed."""
     try:
-        return list(dict.fromkeys(shlex.split(environ.get(COMMON, ""))))
+        return list(dict.fromkeys(map(plain, shlex.split(environ.get(COMMON, "")))))
     except ValueError as error:
         raise ConfigInvalid(f"${COMMON} can not be read: {error}.", f"unset {COMMON}") from error
 

@@ -5,6 +5,7 @@ Nothing is submitted: of all that runs, only the call of the scheduler's command
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -67,9 +68,11 @@ def _refusals(directory: str) -> Iterator[None]:
         raise
     except Exception as error:
         words = " ".join((str(error) or type(error).__name__).split())[:300].rstrip(".")
-        raise ConfigInvalid(
-            f"The endpoint refuses {directory}: {words}.", "nodexfer compute validate --help"
-        ) from error
+        next_ = "nodexfer compute validate --help"
+        if os.strerror(errno.ENODEV) in words:  # all that Parsl says of an interface that is not there
+            words += ": this machine has not the network interface that the site's nodes are reached on"
+            next_ = "nodexfer compute validate -o interface=lo NAME"
+        raise ConfigInvalid(f"The endpoint refuses {directory}: {words}.", next_) from error
     finally:
         logging.disable(before)
 

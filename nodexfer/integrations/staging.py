@@ -116,7 +116,7 @@ def filled(work: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, d
 
     def fill(url: str) -> str:
         try:
-            return url.format_map(arguments).rstrip("/")
+            return block.plain(url.format_map(arguments))
         except (KeyError, IndexError, ValueError, AttributeError) as error:
             known = ", ".join(arguments) or "none"
             message = f"{url!r} can not be filled in ({type(error).__name__}: {error}); the call's arguments: {known}."

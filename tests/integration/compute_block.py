@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import uuid
+from pathlib import Path
 from typing import Any
 
 from globus_compute_common import messagepack
@@ -48,18 +49,21 @@ def turned(source, destination, data, result, common):  # type: ignore[no-untype
 
 def main() -> None:
     config, run_dir, *arguments = sys.argv[1:]
-    options = {"worker_init": f"export PATH={os.environ['PATH']}", "workers": 1, "common": [arguments[0]]}
-    made: Any = engine(config, options)
+    init = f"export PATH={os.environ['PATH']}\n{os.environ.get('COMPUTE_BLOCK_INIT', '')}"
+    made: Any = engine(config, {"worker_init": init, "workers": 1, "common": [arguments[0]]})
     made.start(endpoint_id=uuid.uuid4(), run_dir=run_dir)
     try:
-        told = ask(made, turn_round, arguments)
-        print(json.dumps({**told, "staged": ask(made, turned, arguments)}))
+        told = {"first": ask(made, turn_round, arguments), "staged": ask(made, turned, arguments)}
+        scripts = Path(run_dir, "submit_scripts")
+        told["blocks"] = len(list(scripts.glob("*.sh")))
+        told["stderr"] = "".join(path.read_text() for path in scripts.glob("*.err"))
+        print(json.dumps(told))
     finally:
         made.shutdown()
 
 
 def ask(made: Any, function: Any, arguments: list[str]) -> Any:
-    """The function's result, packed, carried and unpacked as the SDK and the endpoint do."""
+    """The function's result, or the text of its error: packed, carried and unpacked as the SDK and the endpoint do."""
     serializer = ComputeSerializer()
     parts: tuple[Any, ...] = (function, tuple(arguments), {})
     packed = serializer.pack_buffers([serializer.serialize(part) for part in parts])
@@ -67,9 +71,7 @@ def ask(made: Any, function: Any, arguments: list[str]) -> Any:
     task = Task(task_id=future.gc_task_id, task_buffer=packed)
     made.submit(future, messagepack.pack(task), resource_specification={})
     result: Any = messagepack.unpack(future.result(240))
-    if result.is_error:
-        raise RuntimeError(result.data)
-    return serializer.deserialize(result.data)
+    return result.data if result.is_error else serializer.deserialize(result.data)
 
 
 if __name__ == "__main__":

@@ -25,10 +25,11 @@ pytest.importorskip("globus_compute_sdk")
 ROOT = Path(__file__).parents[2]
 
 
-def run(*arguments: str, environ: dict[str, str] | None = None) -> str:
-    done = procs.run(
-        [sys.executable, *arguments], timeout=100, environ={**os.environ, **(environ or {})}, cwd=str(ROOT)
-    )
+OLD = ROOT / ".venv-sdk3/bin/python"
+
+
+def run(*arguments: str, python: str = sys.executable) -> str:
+    done = procs.run([python, *arguments], timeout=150, cwd=str(ROOT) if arguments[0] == "-m" else "/")
     assert done.code == 0, done.err
     return done.out
 
@@ -41,8 +42,8 @@ def payloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def arrived(payloads: Path, how: str, scan: str = "a") -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(run(compute_payloads.__file__, "work", str(payloads), how, scan))
+def arrived(payloads: Path, how: str, python: str = sys.executable) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(run(compute_payloads.__file__, "work", str(payloads), how, "a", python=python))
     assert tuple(found) == compute_payloads.NAMES
     return found
 
@@ -72,6 +73,20 @@ def test_every_way_of_the_sdk_brings_the_same_function_and_its_data(payloads: Pa
         # a.dat is an input twice, and moved once.
         assert [len(receipt["files"]) for receipt in result["receipts"][-2:]] == [2, 1]
         assert not os.path.exists(result["value"]["raw"])
+    eventually(lambda: is_cleared(user.config))
+
+
+@pytest.mark.conformance
+@pytest.mark.parametrize("ends", ["both", "submit", "work"])
+def test_the_oldest_sdk_that_is_supported_brings_it_too(payloads: Path, user: User, tmp_path: Path, ends: str) -> None:
+    """4.6 at both ends or at one, with globus-sdk 3.65 below."""
+    assert OLD.exists(), "the environment with globus-sdk 3.65 is missing; `make test-conformance` sets it up"
+    if ends != "work":
+        payloads = tmp_path / "old"
+        run("-m", "tests.integration.compute_payloads", "submit", str(payloads), python=str(OLD))
+    for name, result in arrived(payloads, "there", sys.executable if ends == "submit" else str(OLD)).items():
+        assert isinstance(result, dict), (name, result)
+        assert result["value"]["frames"] == ["a.dat", "b.dat"]
     eventually(lambda: is_cleared(user.config))
 
 

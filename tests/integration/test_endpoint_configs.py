@@ -10,7 +10,9 @@ import os
 import pathlib
 import subprocess
 import sys
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -172,6 +174,13 @@ def test_a_site_that_charges_a_project_is_not_asked_without_one(name: str) -> No
         render(str(CONFIGS / name), {"interface": "lo"})
 
 
+@pytest.mark.parametrize("name", sorted(NEEDED))
+def test_away_from_the_site_its_interface_is_told_to_be_missing_and_how_to_go_on(name: str) -> None:
+    with pytest.raises(ConfigInvalid, match="has not the network interface") as caught:
+        render(str(CONFIGS / name), {"account": "P"})
+    assert caught.value.next == "nodexfer compute validate -o interface=lo NAME"
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_options_reach_the_engine(name: str) -> None:
     engine = rendered(name, workers=7, max_idletime=3.5, max_blocks=4).user.engine
@@ -239,11 +248,17 @@ def test_the_wheel_has_every_configuration_where_it_is_looked_for(tmp_path: path
         assert {one.name: one.read_bytes() for one in path.iterdir()} == shipped
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_a_function_on_a_real_block_stages_and_the_block_leaves_nothing(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
+class Block(NamedTuple):
+    """A stage of its own, and what the program in it said."""
+
+    site: pathlib.Path
+    node_dir: str
+    told: dict[str, Any]
+
+
+@contextmanager
+def real_block(tmp_path_factory: pytest.TempPathFactory, **more: str) -> Iterator[Block]:
+    """The program has run functions on a real block of the configuration "local", and ended."""
     tmp_path = tmp_path_factory.mktemp("b")  # short: a worker's socket is made in it, and a socket's path has 107 bytes
     with offline(str(tmp_path), prefix="compute") as user:
         pathlib.Path(user.stage.site, "input").write_bytes(b"what is at the site")
@@ -256,6 +271,7 @@ def test_a_function_on_a_real_block_stages_and_the_block_leaves_nothing(
                 # The endpoint looks its own programs up in PATH.
                 "PATH": f"{user.stage.bin}:{os.path.dirname(sys.executable)}:{user.environment['PATH']}",
                 "GLOBUS_COMPUTE_USER_DIR": str(tmp_path / "globus_compute"),
+                **more,
             },
             cwd=ROOT,
             capture_output=True,
@@ -265,16 +281,39 @@ def test_a_function_on_a_real_block_stages_and_the_block_leaves_nothing(
             start_new_session=True,
         )
         assert done.returncode == 0, done.stderr
-        assert pathlib.Path(user.stage.site, "output").read_bytes() == b"what is at the site"[::-1]
-        told = json.loads(done.stdout.splitlines()[-1])
-        assert told["wrapped"]
-        assert told["endpoint"]
+        yield Block(pathlib.Path(user.stage.site), user.stage.node_dir, json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_function_on_a_real_block_stages_and_the_block_leaves_nothing(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    with real_block(tmp_path_factory) as block:
+        assert (block.site / "output").read_bytes() == b"what is at the site"[::-1]
+        assert block.told["first"]["wrapped"]
+        assert block.told["first"]["endpoint"]
         # What is common was on the node before the worker started: the function itself brought its own input only.
-        assert [receipt["direction"] for receipt in told["staged"]["receipts"]] == ["in", "out"]
-        made = pathlib.Path(user.stage.site, "output.staged").read_bytes()
+        staged = block.told["staged"]
+        assert [receipt["direction"] for receipt in staged["receipts"]] == ["in", "out"]
+        made = (block.site / "output.staged").read_bytes()
         assert made == b"what is at the site"[::-1] + b"what is at the site"
         deadline = Deadline(60)
-        while processes(f"NODEXFER_NODE_DIR={user.stage.node_dir}", []) and not deadline.passed:
+        while processes(f"NODEXFER_NODE_DIR={block.node_dir}", []) and not deadline.passed:
             pass
-        assert processes(f"NODEXFER_NODE_DIR={user.stage.node_dir}", []) == []
-        assert files(user.stage.node_dir, user.stage.site) == []
+        assert processes(f"NODEXFER_NODE_DIR={block.node_dir}", []) == []
+        assert files(block.node_dir, str(block.site)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_block_whose_set_up_fails_is_not_submitted_again_and_every_function_says_why(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    unsafe = tmp_path_factory.mktemp("unsafe")
+    unsafe.chmod(0o777)
+    with real_block(tmp_path_factory, COMPUTE_BLOCK_INIT=f"export NODEXFER_NODE_DIR={unsafe}") as block:
+        for name in ("first", "staged"):
+            assert f"nodexfer.errors.NodeDirUnsafe: {unsafe} can be entered by others" in block.told[name]
+        assert block.told["blocks"] == 1
+        assert block.told["stderr"].count("The block goes on") == 1

@@ -144,8 +144,23 @@ def test_an_applications_identity_that_is_not_set_is_told_before_anything_is_ask
 
 
 def test_what_is_common_is_read_as_a_shell_has_words_and_once() -> None:
-    assert block.common({block.COMMON: "site:/a 'site:/b c' site:/a "}) == ["site:/a", "site:/b c"]
+    assert block.common({block.COMMON: "site:/a 'site:/b c' site:/a/ "}) == ["site:/a", "site:/b c"]
     assert block.common({}) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "plain"),
+    [
+        ("site:/a/b//", "site:/a/b"),
+        ("site:/", "site:/"),
+        ("nodexfer://site/a/", "site:/a"),
+        ("nodexfer://site/", "site:/"),
+        ("globus://1-2/", "globus://1-2/"),
+        ("globus://1-2/x/", "globus://1-2/x"),
+    ],
+)
+def test_the_same_source_has_one_form_whoever_names_it(url: str, plain: str) -> None:
+    assert block.plain(url) == plain
 
 
 @pytest.mark.parametrize(
