@@ -18,7 +18,7 @@ from typing import NamedTuple
 from nodexfer import records
 from nodexfer.config import Config
 from nodexfer.identity import boot_id
-from nodexfer.node import locks, registry, rubbish
+from nodexfer.node import locks, registry, rubbish, work
 from nodexfer.node.registry import Table, lives_at
 from nodexfer.paths import NodePaths, RootPaths, safe_name
 
@@ -125,8 +125,7 @@ def _job(config: Config, name: str, gone: Gone) -> Gone:
     spool = f"{paths.spool}/{name}"
     for request in rubbish.names(spool, hidden=True):
         # A task that Globus works on is cancelled first: the next desk does it, and removes the request.
-        begun, over = (os.path.exists(f"{spool}/{request}/{record}.json") for record in ("batch", "result"))
-        if over or not begun:
+        if not os.path.exists(f"{spool}/{request}/batch.json") or work.is_over(f"{spool}/{request}"):
             _hide_request(config, gone, f"{spool}/{request}")
     rubbish.remove_empty(spool)
     return gone

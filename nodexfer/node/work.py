@@ -41,8 +41,20 @@ def requests(paths: NodePaths, job: str | None = None) -> list[str]:
         directory
         for name in jobs
         for directory in (f"{paths.spool}/{name}/{request}" for request in names(f"{paths.spool}/{name}"))
-        if os.path.exists(f"{directory}/request.json") and not os.path.exists(f"{directory}/result.json")
+        if os.path.exists(f"{directory}/request.json") and not is_over(directory)
     ]
+
+
+def is_over(directory: str) -> bool:
+    """It has its answer. One of a leader that gave up is none as long as Globus may be at work on it."""
+    try:
+        with open(f"{directory}/result.json", "rb") as file:
+            found = json.load(file)
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError):
+        return True
+    return not (isinstance(found, dict) and found.get("unfinished") is True)
 
 
 def submitted(paths: NodePaths) -> list[str]:

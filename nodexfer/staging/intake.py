@@ -13,7 +13,7 @@ from nodexfer.identity import ProcessId
 from nodexfer.node import clean, rubbish
 from nodexfer.staging import exchange, spool
 from nodexfer.staging.cases import Case
-from nodexfer.staging.request import Progress, Request, Result
+from nodexfer.staging.request import Owner, Progress, Request, Result
 
 #: Seconds between two progress records of a request.
 _PROGRESS_SECONDS = 0.25
@@ -42,7 +42,7 @@ class Intake:
         self._ignored.intersection_update(present)
         new = []
         for directory in present:
-            if directory not in self.cases and directory not in self._ignored:
+            if directory not in self.cases and directory not in self._ignored and not _will_be_read(directory):
                 case = self._open(directory)
                 if case is None:
                     self._ignored.add(directory)
@@ -62,7 +62,7 @@ class Intake:
         return any(other != job for other in self._jobs)
 
     def _open(self, directory: str) -> Case | None:
-        if os.path.exists(f"{directory}/{spool.RESULT}"):
+        if os.path.exists(f"{directory}/{spool.RESULT}") and not spool.is_unfinished(directory):
             return None
         try:
             request = spool.request(directory)
@@ -114,13 +114,14 @@ class Intake:
             if not _answer(case.directory, result):
                 case.phase, case.unsaid = "closing", result
                 return
-        elif not _answered(case):
+            self._ignored.add(case.directory)
+        elif not _answered(case):  # else the leader has answered, and its command may call it off: then it comes again
+            self._ignored.add(case.directory)
             hidden = rubbish.hide(case.directory, self._config.node_dir)
             outgoing = [base.outgoing(case.id) for base in clean.bases(self._config)]
             rubbish.bury(hidden or case.directory, outgoing)
         self.cases.pop(case.directory, None)
         self._told.pop(case.id, None)
-        self._ignored.add(case.directory)
 
     def _say_again(self) -> None:
         for case in [case for case in self.cases.values() if case.unsaid is not None]:
@@ -158,9 +159,23 @@ def _answered(case: Case) -> bool:
     return os.path.exists(f"{case.directory}/{spool.RESULT}") and _owner_lives(case)
 
 
+def _will_be_read(directory: str) -> bool:
+    """The answer of a leader that gave up while Globus is at work: its command calls the request off; if it lives."""
+    if not spool.is_unfinished(directory):
+        return False
+    try:
+        request = spool.request(directory)
+    except (NodexferError, OSError):
+        return False
+    return request is not None and _lives(request.owner)
+
+
 def _owner_lives(case: Case) -> bool:
-    owner = case.request.owner
-    return os.path.isdir(case.directory) and ProcessId(owner.pid, owner.start, owner.namespace).alive
+    return os.path.isdir(case.directory) and _lives(case.request.owner)
+
+
+def _lives(owner: Owner) -> bool:
+    return ProcessId(owner.pid, owner.start, owner.namespace).alive
 
 
 def _answer(directory: str, result: Result) -> bool:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from nodexfer import procs
@@ -24,11 +26,14 @@ from nodexfer.errors import (
 )
 from nodexfer.globus.protocol import Submission
 from nodexfer.identity import ProcessId
-from nodexfer.node.work import refuse
-from nodexfer.staging import client, exchange, follow, intents, remote, spool, work
+from nodexfer.node import clean, registry
+from nodexfer.node.work import refuse, submitted
+from nodexfer.staging import client, exchange, follow, intake, intents, remote, spool, work
+from nodexfer.staging.cases import Case
 from nodexfer.staging.receipt import Receipt
-from nodexfer.staging.request import BatchItem, Owner
+from nodexfer.staging.request import BatchItem, InItem, Owner, Request
 from nodexfer.staging.send import send
+from tests.support.local_globus import Job
 from tests.support.place import SITE, Place
 from tests.support.waiting import eventually
 from tests.unit.staging.test_take_up import request_of, stage_in, stage_out
@@ -121,6 +126,68 @@ def test_what_globus_has_of_a_request_is_ended_when_the_leader_has_given_up(
     assert states == ["ACTIVE", "FAILED"]
     if side == "out":
         assert [path.name for path in place.site.iterdir()] == ["a"]
+
+
+def gives_up_on(place: Place, owner: procs.Process) -> Job:
+    """What Globus has of a request of ``owner`` that has been answered by a leader that gave up."""
+    (place.site / "a").write_text("a")
+    place.globus.held = True
+    process = ProcessId.of(owner.pid)
+    known = msgspec.structs.replace(client.owner(), pid=process.pid, start=process.start)
+    item, deadline = InItem(0, SITE, "/a", place.config.roots[0]), place.client().deadline
+    request = Request(
+        id=spool.new_id(), job=place.job.key, owner=known, direction="in", ins=(item,), deadline=deadline, created=0.0
+    )
+    with place.desk():
+        client.ask(place.client(), request)
+        eventually(lambda: (batch := spool.batch(request_of(place))) is not None and batch.task)
+    refuse(request_of(place), EndpointFailed("lost, mended, and lost again", ""))
+    (job,) = place.globus.jobs.values()
+    return job
+
+
+@pytest.fixture
+def owner() -> Iterator[procs.Process]:
+    process = procs.spawn([sys.executable, "-c", "input()"], stdin=procs.PIPE)
+    yield process
+    process.kill()
+    process.wait(5)
+    process.close()
+
+
+def test_the_task_of_who_died_before_it_read_that_the_leader_gave_up_is_ended(
+    place: Place, owner: procs.Process
+) -> None:
+    job = gives_up_on(place, owner)
+    owner.kill()
+    owner.wait(5)
+    with registry.Transaction(place.config.node_paths):  # as its job's keeper does, and who finds it dead
+        clean.job(place.config, place.job.key).remove()
+    assert len(submitted(place.config.node_paths)) == 1
+    with place.desk():
+        eventually(lambda: spool.directories(place.config.node_paths.spool) == [])
+    assert job.document.status == "FAILED"
+
+
+def test_a_desk_that_comes_before_the_answer_of_the_leader_is_read_waits_for_that(
+    place: Place, owner: procs.Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = gives_up_on(place, owner)
+    looks: list[int] = []
+    scan = intake.Intake.scan
+
+    def look(self: intake.Intake) -> list[Case]:
+        looks.append(len(found := scan(self)))
+        return found
+
+    monkeypatch.setattr(intake.Intake, "scan", look)
+    with place.desk():
+        eventually(lambda: len(looks) > 2)
+        assert not any(looks)
+        states = [job.document.status]
+        spool.leave_to_the_next(request_of(place))
+        eventually(lambda: spool.directories(place.config.node_paths.spool) == [])
+    assert [*states, job.document.status] == ["ACTIVE", "FAILED"]
 
 
 def test_nothing_gets_its_name_while_the_next_desk_could_not_know(
