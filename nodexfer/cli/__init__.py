@@ -118,12 +118,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     settings = Settings()
     try:
-        result: Any = cli.main(arguments, prog_name="nodexfer", standalone_mode=False, obj=settings)
-    except Exception as error:  # noqa: BLE001 (the one place where every error becomes a sentence and an exit code)
-        from nodexfer.cli.failure import report
+        try:
+            result: Any = cli.main(arguments, prog_name="nodexfer", standalone_mode=False, obj=settings)
+        except Exception as error:  # noqa: BLE001 (the one place where every error becomes a sentence and an exit code)
+            from nodexfer.cli.failure import report
 
-        return report(error, debug=settings.debug, as_json=_wants_json(arguments))
-    except KeyboardInterrupt:  # click makes an Abort of it, but for one that comes between its own lines
+            return report(error, debug=settings.debug, as_json=_wants_json(arguments))
+    except KeyboardInterrupt:  # click makes an Abort of it, but for one that comes between its own lines, or ours
         return INTERRUPTED
     return result if isinstance(result, int) else 0
 

@@ -142,6 +142,14 @@ def test_what_is_not_ours_is_given_words_too(
     assert says in capsys.readouterr().err
 
 
+def test_an_interrupt_while_an_error_is_told_is_one(
+    command: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command(fail(SourceMissing("It is not there.", "ls")))
+    monkeypatch.setattr("nodexfer.cli.failure.report", lambda *_, **__: fail(KeyboardInterrupt())())
+    assert main(["probe"]) == 130
+
+
 def test_an_exit_of_the_command_itself_is_kept(command: Callable[..., None]) -> None:
     command(fail(SystemExit(5)))
     with pytest.raises(SystemExit) as caught:
