@@ -77,6 +77,15 @@ def _refusals(directory: str) -> Iterator[None]:
         logging.disable(before)
 
 
+def _user() -> pwd.struct_passwd:
+    """A container's user may have no entry; a real endpoint's has one."""
+    try:
+        return pwd.getpwuid(os.getuid())
+    except KeyError:
+        home = os.environ.get("HOME", "/")
+        return pwd.struct_passwd((f"uid{os.getuid()}", "x", os.getuid(), os.getgid(), "", home, "/bin/sh"))
+
+
 def _text(directory: Path, options: dict[str, Any]) -> str:
     from globus_compute_endpoint.endpoint.endpoint import Endpoint
     from globus_compute_endpoint.endpoint.identity_mapper import MappedPosixIdentity
@@ -92,7 +101,7 @@ def _text(directory: Path, options: dict[str, Any]) -> str:
         user_config_template=utils.load_user_config_template(template),
         user_config_template_path=template,
         mapped_identity=MappedPosixIdentity(
-            local_user_record=pwd.getpwuid(os.getuid()), matched_identity=None, globus_identity_candidates=[]
+            local_user_record=_user(), matched_identity=None, globus_identity_candidates=[]
         ),
         user_config_schema=utils.load_user_config_schema(Endpoint.user_config_schema_path(directory, core)),
         user_opts=options,
