@@ -12,7 +12,7 @@ ALL_READY = $(READY) .venv-cli/.ready .venv-sdk3/.ready
 # An interpreter that may not keep its bytecode compiles everything at every start: ten times what a command costs.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-fast test-slow test-conformance test-root test-cluster test-compute simulate chaos prove prove-points prove-machine prove-simulation prove-chaos lint bench lock clean distclean
+.PHONY: help demo test test-fast test-slow test-conformance test-root test-cluster test-compute test-sdk3 test-kills simulate chaos prove prove-points prove-machine prove-simulation prove-chaos lint bench lock clean distclean
 .DELETE_ON_ERROR:
 
 help:
@@ -24,6 +24,8 @@ help:
 	@echo 'make test-root         what needs root: namespaces'
 	@echo 'make test-cluster      a real Slurm of several nodes on this machine (root; installs it); prints its figures'
 	@echo 'make test-compute      the real Globus Compute endpoint and SDK against the sandbox and its broker (installs rabbitmq-server as root)'
+	@echo 'make test-sdk3         the integration tests of Parsl and Globus Compute with endpoint 4.6 and globus-sdk 3.65'
+	@echo 'make test-kills        workers, managers and blocks of a Parsl workflow killed at random, 50 times (ROUNDS= SEED=)'
 	@echo 'make simulate          1,000 nodes and 10,000 jobs in virtual time, 20 seeds (NODES= JOBS_OF= POOL= SEEDS= or SEED=)'
 	@echo 'make chaos             kill, cut, freeze and refuse for a minute while jobs move data (CHAOS_JOBS= MINUTES= SEED=)'
 	@echo 'make prove             all of: prove-points (every crash point), prove-machine, prove-simulation (a pool of 50,'
@@ -64,6 +66,14 @@ test-cluster: $(READY)
 # One broker after the other: each wants a processor to itself while it starts.
 test-compute: $(ALL_READY)
 	$(PYTEST) -p no:randomly -m compute tests
+
+# With what people have who have not moved on yet: the last globus-sdk 3, and the endpoint and Parsl that go with it.
+test-sdk3: $(ALL_READY)
+	.venv-sdk3/bin/python -m pytest -q -n $(JOBS) tests/integration/test_parsl*.py tests/integration/test_compute*.py
+
+ROUNDS ?= 50
+test-kills: $(READY)
+	$(RUN) tests.kills --rounds $(ROUNDS) --seed $(or $(SEED),1)
 
 NODES ?= 1000
 JOBS_OF ?= 10000
