@@ -79,6 +79,14 @@ def test_a_shell_that_ends_at_once_leaves_nothing_of_its_own_behind(tmp_path: Pa
     assert not seen[0].alive
 
 
+def test_what_a_program_starts_when_it_is_told_to_end_ends_with_it(tmp_path: Path) -> None:
+    up, late = tmp_path / "up", tmp_path / "late"
+    line = f"trap 'sleep 60 & echo $! > {late}; sleep 3; exit 3' TERM; : > {up}; while :; do sleep 0.05; done"
+    assert run(["sh", "-c", line], when(up), grace=4.0).stopped
+    with pytest.raises(ProcessLookupError):
+        numbers(late)
+
+
 def test_a_program_that_ends_while_it_is_looked_at_was_not_stopped() -> None:
     assert run(["true"], lambda: 0.001) == Ended(0)
 

@@ -165,6 +165,16 @@ def test_a_keeper_of_another_pid_namespace_is_named_and_not_touched(paths: NodeP
     assert "another pid namespace" in found.message
 
 
+def test_a_number_of_another_pid_namespace_is_not_ended(paths: NodePaths, leader: procs.Process) -> None:
+    """It is the number of another process here, which happens to lead."""
+    card(paths, ProcessId.of(leader.pid)._replace(namespace=1), job("9"))
+    silence.end(paths, silent(paths))
+    assert leader.poll() is None
+    found = silence.blocked(paths)
+    assert found is not None
+    assert "can not be ended from here" in found.message
+
+
 def test_a_leader_that_comes_back_blocks_nobody_any_more(paths: NodePaths, leader: procs.Process) -> None:
     silence.end(paths, silent(paths))
     assert silence.blocked(paths) is not None

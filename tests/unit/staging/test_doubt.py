@@ -203,9 +203,12 @@ def test_nothing_gets_its_name_while_the_next_desk_could_not_know(
             raise DiskFull("full", "df")
         real(directory, name, record)
 
+    put_back: list[object] = []
     monkeypatch.setattr(spool, "write", write)
+    monkeypatch.setattr(remote, "put_back", lambda *arguments, **_: put_back.append(arguments))
     with place.desk(), pytest.raises(DiskFull):
         stage_out(place, overwrite=True).result()
+    assert put_back == [], "nothing had its name"
     assert [(path.name, path.read_text()) for path in place.site.iterdir()] == [("a", "old")]
     assert place.leftovers() == []
 

@@ -291,6 +291,18 @@ def test_it_is_tried_once_and_then_only_told(place: Place) -> None:
     assert told[-1] == "no bytes for 0.2 s, also not in another task"
 
 
+def test_what_a_request_met_is_counted_over_all_of_its_tasks(place: Place) -> None:
+    (place.site / "f").write_bytes(b"f")
+    carry = via_task.carry(errand(place, request(place, "/f")))
+    task = place.globus.jobs[carry.tasks[0]].document
+    watch = Watch(60.0, 0.0)
+    for faults in (3, 4):
+        watch.begin(None, 0.0)
+        assert watch.faults_seen == 0
+        watch.see(msgspec.structs.replace(task, faults=faults), (), 0.0)
+    assert (watch.faults, watch.faults_seen) == (7, 4)
+
+
 def test_what_only_compares_or_waits_for_its_turn_is_left_alone(place: Place) -> None:
     (place.site / "f").write_bytes(b"f")
     place.globus.held = True
