@@ -1,4 +1,7 @@
-"""examples/tomography.py: the same image, byte by byte, as a batch job, with Parsl and with Globus Compute."""
+"""examples/tomography.py as a batch job and with Globus Compute: the image is the function's own, byte by byte.
+
+(With Parsl: test_example_pages.)
+"""
 
 from __future__ import annotations
 
@@ -43,10 +46,6 @@ def test_as_a_batch_job(script: str, here: Reader, tmp_path: Path) -> None:
     # The discs of make_frames.py, by their densities: the large one, one in it, a hollow in it, and nothing.
     for row, column, density in ((43, 40, 1.0), (37, 23, 3.0), (26, 41, 0.5), (2, 2, 0.0)):
         assert image[row - 1 : row + 2, column - 1 : column + 2].mean() == pytest.approx(density, abs=0.15)
-
-
-def test_with_parsl(here: Reader, tmp_path: Path) -> None:
-    arrived(here, here.python("tomography.py", "parsl", *SCANS), tmp_path)
 
 
 def test_with_globus_compute(here: Reader, tmp_path: Path) -> None:
