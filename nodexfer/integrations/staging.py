@@ -19,7 +19,7 @@ from typing import Any
 from nodexfer.errors import NodexferError, OutputMissing, UrlMalformed
 from nodexfer.identity import host
 from nodexfer.integrations import block, shared, worker
-from nodexfer.session import Node, refuse_broken
+from nodexfer.session import Node
 
 #: What the submit side's description of work looks like. A worker that knows another number says so.
 FORMAT = 1
@@ -43,7 +43,6 @@ def call(
     :param function: None where only its text came.
     :raises NodexferError: its ``receipts`` tell what was moved before.
     """
-    refuse_broken(os.environ)
     function = function or from_source(work)
     wanted = filled(work, named(function, work, args, kwargs))
     node = worker.node(work["settings"])

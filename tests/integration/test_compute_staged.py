@@ -137,6 +137,16 @@ def test_what_a_function_did_not_write_is_named_and_nothing_is_sent(here: User) 
     assert not (here.site / "one").exists()
 
 
+def test_a_function_is_itself_where_its_code_is_at_hand_with_all_that_it_refers_to(here: User) -> None:
+    import math
+
+    @nodexfer.staged()
+    def root(number: int) -> float:
+        return math.sqrt(number)
+
+    assert root(4) == {"value": 2.0, "receipts": []}
+
+
 def test_a_function_that_raises_sends_nothing_and_leaves_nothing(here: User) -> None:
     @nodexfer.staged(inputs={"raw": "site:/raw/a.dat"}, outputs={"out": "site:/o"})
     def fails(raw: Path, out: Path) -> None:

@@ -95,7 +95,7 @@ def test_a_block_that_can_not_be_set_up_says_so_once_and_goes_on(unsafe: str) ->
     lines = (
         f'set -e\neval "$(nodexfer worker-init)"\necho "wrapper=$NODEXFER_WRAPPER"\n{sys.executable} -c "{function}"'
     )
-    done = script(lines, {"NODEXFER_NODE_DIR": unsafe})
+    done = script(lines, {"NODEXFER_NODE_DIR": unsafe, block.WRAPPER: "that of a block around this one"})
     assert done.out == "wrapper=\n"
     assert done.code == 1  # that of the function
     assert done.err.count("can be entered by others") == 2
@@ -116,14 +116,14 @@ def test_a_block_without_nodexfer_starts_its_manager_all_the_same(commands: Path
 
 
 class Wrapped:
-    """A wrapper with a shell as its manager, in a session of its own; the manager has written ``up`` when it runs."""
+    """A wrapper with a shell as its manager, in a group of its own; the manager has written ``up`` when it runs."""
 
     def __init__(self, directory: Path, line: str, first: str = ":") -> None:
         self.up = directory / "up"
         tell = f'echo "$$ $NODEXFER_HOLD" > {self.up}.new; mv {self.up}.new {self.up}'
         self._child = procs.spawn(
             [*NODEXFER, "compute", "wrapper", "sh", "-c", f"{first}; {tell}; {line}"],
-            new_session=True,
+            new_group=True,
         )
         self.process = ProcessId.of(self._child.pid)
 
