@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import pwd
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -102,6 +103,14 @@ def test_a_block_sets_itself_up_and_wraps_its_managers(name: str) -> None:
     assert len(managers) == 1
     assert managers[0] > at
     assert lines[managers[0]].startswith("$NODEXFER_WRAPPER globus-compute-endpoint python-exec parsl.")
+
+
+def test_a_user_whom_the_password_file_does_not_know_can_look_at_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(number: int) -> pwd.struct_passwd:
+        raise KeyError(number)
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    assert "nodexfer worker-init" in rendered("local").script
 
 
 def test_aurora_is_asked_as_its_documentation_wants() -> None:
