@@ -59,7 +59,8 @@ def _impatient(who: Client, directories: Sequence[str]) -> Client:
 class _Patience:
     def __init__(self, who: Client, directories: Sequence[str]) -> None:
         self._who, self._directories = who, directories
-        self._bound = min(who.config.via_after, max(who.deadline - time.time(), 0.0) / 2)
+        #: (Monotonic.) The other half is for the other way, however often one leader follows another until then.
+        self._half = time.monotonic() + max(who.deadline - time.time(), 0.0) / 2
         self._next_look = 0.0
         #: Since when (monotonic) the leader waits, and what for.
         self._since: float | None = None
@@ -72,7 +73,7 @@ class _Patience:
             raise blocked
         self._look(time.monotonic())
         if self._since is not None and self._waiting is not None:
-            left = max(self._since + self._bound - time.monotonic(), 0.0)
+            left = max(min(self._since + self._who.config.via_after, self._half) - time.monotonic(), 0.0)
             if left == 0 and not self._has_begun:
                 raise self._waiting
             words = f"in {format_duration(left)} it goes via the site's own collection"

@@ -20,6 +20,7 @@ from nodexfer.staging import client, spool, via, via_route
 from nodexfer.staging.client import Client, Route
 from nodexfer.staging.request import InItem, Progress, Request, Result
 from tests.support.place import SITE, Place
+from tests.support.waiting import eventually
 
 BY_VIA = [Result(tasks=("by via",))]
 
@@ -126,6 +127,19 @@ def test_at_most_half_of_the_time_is_waited(exhausted: Client) -> None:
     begun = time.time()
     who = exhausted._replace(deadline=begun + 2.0)
     assert ask(who, "auto") == by_via("No endpoint is free: n1 has it")
+
+
+def test_half_of_the_time_is_over_though_another_leader_has_just_begun_to_wait(exhausted: Client) -> None:
+    exhausted.config.via_after = 3600.0
+    notice = endpoint.Notice(exhausted.config.node_paths, "k", 0.0)
+    notice.say(endpoint.STARTING)
+    begun = time.time()
+    patience = via_route._Patience(exhausted._replace(deadline=begun + 1.0), [])
+    patience.tell(Progress(state="waiting"))
+    eventually(lambda: time.time() > begun + 0.6)
+    notice.say(endpoint.WAITING, waiting=PoolExhausted("No endpoint is free: n1 has it."))
+    with pytest.raises(PoolExhausted):
+        patience.tell(Progress(state="waiting"))
 
 
 def test_what_globus_hears_of_meanwhile_is_not_taken_back(exhausted: Client, monkeypatch: pytest.MonkeyPatch) -> None:
