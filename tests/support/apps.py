@@ -95,3 +95,11 @@ def waits(path: str, inputs: Any = ()) -> None:
         pass
     while not os.path.exists(path):
         time.sleep(0.05)
+
+
+@python_app
+def waits_and_writes(path: str, outputs: Any = ()) -> None:
+    while not os.path.exists(path):
+        time.sleep(0.05)
+    with open(outputs[0], "w") as file:
+        file.write("written")
