@@ -16,7 +16,7 @@ from nodexfer import procs
 from nodexfer.config import Config
 from nodexfer.errors import HoldUnknown, KeeperFailed, RecordNewer
 from nodexfer.identity import ProcessId
-from nodexfer.node import hold, registry
+from nodexfer.node import bell, hold, registry
 from tests.support import eventually, holding
 from tests.support.holding import Script, holds, is_cleared, job, keeper, kill, left, place, python, script
 
@@ -195,6 +195,24 @@ def test_a_hold_that_comes_while_the_keeper_ends_is_kept(config: Config) -> None
             assert registry.keeper_lives(config.node_paths, job().key)
         assert os.path.isdir(second.scratch)
         hold.release(config, second.id)
+    assert is_cleared(config)
+
+
+def test_a_release_does_not_wait_for_a_keeper_that_is_held_again(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = hold.take(config, job(), procs.this())
+    ring, others = bell.ring, list[hold.Taken]()
+
+    def take_again(path: str, word: bytes = bell.WORK) -> bool:
+        if word == bell.RELEASE and not others:
+            others.append(hold.take(config, job(), procs.this()))
+        return ring(path, word)
+
+    monkeypatch.setattr(bell, "ring", take_again)
+    assert hold.release(config, first.id, wait=20.0), "it waited to the end"
+    assert keeper(config).alive
+    hold.release(config, others[0].id)
     assert is_cleared(config)
 
 
