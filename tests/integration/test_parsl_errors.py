@@ -61,7 +61,7 @@ def test_errors_reach_the_future_as_they_are(user: User, tmp_path: Path, make: C
         unwritten = apps.nothing(inputs=[named("here")], outputs=[named("out/a"), named("out/b")])
         exists = apps.upper(inputs=[named("here")], outputs=[File(f"globus://{user.box.other_id}/there")])
         own = apps.fails(outputs=[named("out/half")])
-        code = apps.bash("echo half > {outputs[0]}; exit 3", outputs=[named("out/bash")])
+        code = apps.bash("echo half > '{outputs[0]}'; exit 3", outputs=[named("out/bash")])
         bash = apps.bash("true", outputs=[named("out/none")])
 
         assert "nowhere" in str(_is(failure(unnamed), errors.CollectionUnknown))

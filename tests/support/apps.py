@@ -74,7 +74,8 @@ def concatenate(inputs: Any = (), outputs: Any = (), stdout: Any = None, stderr:
 
 @bash_app
 def bash(command: str, inputs: Any = (), outputs: Any = (), stdout: Any = None, stderr: Any = None) -> str:
-    return command
+    """``{outputs[0]}`` and the like in it are paths."""
+    return command.format(inputs=inputs, outputs=outputs)
 
 
 @python_app
