@@ -14,8 +14,9 @@ import pytest
 from nodexfer import procs
 from nodexfer.config import Config
 from nodexfer.errors import GcpMissing, RecordNewer
-from nodexfer.node import endpoint, jobend, keeper, leader, locks, registry, work
+from nodexfer.node import endpoint, jobend, keeper, leader, locks, registry, rubbish, work
 from nodexfer.node.leadership import YIELD_SECONDS, Leadership
+from nodexfer.node.order import Order
 from tests.support import eventually
 from tests.support.holding import job, place
 
@@ -152,6 +153,20 @@ def test_the_last_keeper_ends_in_time_though_what_it_tidies_up_does_not(
     late = keeper.Keeper(config, job(), procs.this())
     assert not late._must_tidy()
     assert not late._must_tidy(), "the time does not begin again"
+
+
+def test_a_term_begins_by_taking_away_what_dead_jobs_left(config: Config) -> None:
+    """Also where no keeper starts: the last one that did may have looked before they died."""
+    paths = config.node_paths
+    left = Path(paths.scratch("dead"))
+    left.mkdir(parents=True)
+    lock = os.open(paths.node_dir, os.O_RDONLY)
+    try:
+        leader.Term(config, job(), lock, time.time(), Order(), 0.0).run()
+    finally:
+        os.close(lock)
+    assert not left.exists()
+    eventually(lambda: list(rubbish.hidden(paths.node_dir)) == [])
 
 
 @pytest.mark.parametrize(("seconds", "others", "passed"), [(60, 1, 1), (600, 1, 0), (60, 0, 0), (None, 1, 0)])
