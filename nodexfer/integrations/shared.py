@@ -12,13 +12,14 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 from nodexfer.clock import Deadline
-from nodexfer.errors import DeadlinePassed, Interrupted, NodexferError, from_record
+from nodexfer.errors import DeadlinePassed, DiskFull, Interrupted, NodexferError, from_record
 from nodexfer.node import locks
 from nodexfer.session import Node
 
@@ -125,8 +126,14 @@ class _Turn:
         """One request for all of it; the receipt."""
         for key in missing:
             os.makedirs(f"{self._base}/{key}", 0o700, exist_ok=True)
+        sources = {one.url: self._paths[key] for key, one in missing.items()}
         try:
-            receipt = self._node.stage_in({one.url: self._paths[key] for key, one in missing.items()}, **options)
+            try:
+                receipt = self._node.stage_in(sources, **options)
+            except DiskFull:
+                if not make_room(self._base):
+                    raise
+                receipt = self._node.stage_in(sources, **options)
         except Interrupted:
             raise  # that is ours alone
         except NodexferError as error:
@@ -155,8 +162,13 @@ class _Turn:
 
 
 def keep(node: Node, key: str, path: str) -> bool:
-    """Share what an app wrote at ``path``, under ``key``: it is moved. False where that is not to be had now."""
+    """Share what an app wrote at ``path``, under ``key``: it is moved. False where that is not to be had now.
+
+    Perhaps nobody wants it: it is kept as long as there is room.
+    """
     base = f"{node.scratch}/shared"
+    if not has_room(base):
+        return False
     os.makedirs(f"{base}/{key}", 0o700, exist_ok=True)
     target = f"{base}/{key}/{os.path.basename(path)}"
     descriptor = locks.open_file(f"{base}/{key}.lock")
@@ -168,6 +180,37 @@ def keep(node: Node, key: str, path: str) -> bool:
         return True
     finally:
         os.close(descriptor)
+
+
+def has_room(base: str) -> bool:
+    """Whether as much of the disk is free as is used. (It may be the node's memory.)"""
+    disk = os.statvfs(base)
+    return disk.f_bavail >= disk.f_blocks - disk.f_bfree
+
+
+def make_room(base: str) -> bool:
+    """Remove all that nobody uses now, where something that is wanted does not fit. False where there is nothing.
+
+    Dying in here leaves a directory that goes with the scratch.
+    """
+    removed = False
+    for name in os.listdir(base):
+        key, dot, ending = name.rpartition(".")
+        if not dot or ending != "lock" or not os.path.isdir(f"{base}/{key}"):
+            continue
+        descriptor = locks.open_file(f"{base}/{name}")
+        try:
+            if not locks.try_lock(descriptor):
+                continue  # in use
+            gone = f"{base}/.gone-{key}-{os.urandom(4).hex()}"
+            os.rename(f"{base}/{key}", gone)
+        except OSError:  # somebody else did the same
+            continue
+        finally:
+            os.close(descriptor)
+        shutil.rmtree(gone, ignore_errors=True)
+        removed = True
+    return removed
 
 
 def write_protect(path: str) -> None:

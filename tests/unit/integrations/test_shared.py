@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from nodexfer.errors import DeadlinePassed, Interrupted, NodexferError, SourceMissing
+from nodexfer.errors import DeadlinePassed, DiskFull, Interrupted, NodexferError, SourceMissing
 from nodexfer.integrations import shared
 from nodexfer.integrations.shared import Wanted
 from tests.support.waiting import eventually
@@ -43,6 +43,10 @@ class Node:
         for source, path in sources.items():
             Path(path).write_text(source)
         return SimpleNamespace(as_record=lambda: {"files": sorted(sources)})
+
+
+def roomy(_: str) -> Any:
+    return SimpleNamespace(f_bavail=80, f_bfree=90, f_blocks=100)
 
 
 @pytest.fixture
@@ -175,11 +179,12 @@ def test_orders_of_keys_do_not_lock_each_other_out(node: Any) -> None:
     assert len(node.asked) == 1
 
 
-def test_what_is_shared_can_not_be_written_to(node: Any, tmp_path: Path) -> None:
+def test_what_is_shared_can_not_be_written_to(node: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "tree/below").mkdir(parents=True)
     (tmp_path / "tree/below/file").write_text("x")
     (tmp_path / "tree/link").symlink_to("below/file")
     os.makedirs(f"{node.scratch}/shared")
+    monkeypatch.setattr(os, "statvfs", roomy)
     assert shared.keep(node, "kept", str(tmp_path / "tree"))
     with shared.using(node, {"kept": Wanted("t", "tree"), **wanted("a")}) as found:
         for path in (found.paths["key-of-a"], f"{found.paths['kept']}/below/file"):
@@ -188,8 +193,52 @@ def test_what_is_shared_can_not_be_written_to(node: Any, tmp_path: Path) -> None
         assert os.stat(f"{found.paths['kept']}/below").st_mode & 0o200
 
 
-def test_an_output_is_kept_unless_something_is_there(node: Any, tmp_path: Path) -> None:
+def test_an_output_is_kept_unless_something_is_there(
+    node: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "statvfs", roomy)
     with shared.using(node, wanted("a")) as found:
         (tmp_path / "a.txt").write_text("another")
         assert not shared.keep(node, "key-of-a", str(tmp_path / "a.txt"))
         assert Path(found.paths["key-of-a"]).read_text() == "a"
+
+
+class SmallNode(Node):
+    """Has room for two inputs."""
+
+    def stage_in(self, sources: Mapping[str, str]) -> Any:
+        there = [path for path in (self.scratch / "shared").glob("*/*") if not path.parent.name.startswith(".")]
+        if len(there) + len(sources) > 2:
+            self.asked.append({})
+            raise DiskFull("No space is left.", "")
+        return super().stage_in(sources)
+
+
+def test_what_nobody_uses_makes_room_for_what_is_wanted(tmp_path: Path) -> None:
+    node: Any = SmallNode(tmp_path)
+    with shared.using(node, wanted("used")) as used:
+        with shared.using(node, wanted("unused")) as unused:
+            pass
+        with shared.using(node, wanted("new")) as new:
+            assert Path(new.paths["key-of-new"]).read_text() == "new"
+            assert Path(used.paths["key-of-used"]).read_text() == "used"
+            assert not os.path.exists(unused.paths["key-of-unused"])
+            # Where all is in use, it is said.
+            with pytest.raises(DiskFull), shared.using(node, wanted("more")):
+                pass
+    assert not list((tmp_path / "shared").glob(".gone*"))
+    # What was removed is brought again.
+    with shared.using(node, wanted("unused")) as again:
+        assert Path(again.paths["key-of-unused"]).read_text() == "unused"
+
+
+def test_an_output_is_not_kept_where_less_is_free_than_used(
+    node: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "out").write_text("out")
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=39, f_bfree=60, f_blocks=100))
+    assert not shared.keep(node, "kept", str(tmp_path / "out"))
+    assert (tmp_path / "out").exists()
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=40, f_bfree=60, f_blocks=100))
+    assert shared.keep(node, "kept", str(tmp_path / "out"))
