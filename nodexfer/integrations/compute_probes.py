@@ -69,8 +69,12 @@ def trial(number: int, source: str, destination: str, endpoint: bool) -> dict[st
         try:
             import nodexfer
         except ImportError as error:
+            said = f"nodexfer is not installed for {sys.executable} on {found['host']}."
+            missing: Any = RuntimeError(said)
             install = f"{sys.executable} -m pip install nodexfer"
-            raise RuntimeError(f"nodexfer is not installed for {sys.executable}: {install}") from error
+            record = {"error": "NodexferMissing", "message": said, "next": install, "exit_code": 16}
+            missing.as_record = lambda: record
+            raise missing from error
         with nodexfer.hold() as node, contextlib.ExitStack() as stack:
             if endpoint:
                 stage("endpoint")
@@ -93,8 +97,8 @@ def trial(number: int, source: str, destination: str, endpoint: bool) -> dict[st
     except Exception as error:  # noqa: BLE001 (it is what is told)
         failed = found["stage"]
         stage(failed)
-        record = error.as_record() if hasattr(error, "as_record") else None
-        found["error"] = record or {"error": type(error).__name__, "message": str(error), "next": "", "exit_code": 1}
+        plain = {"error": type(error).__name__, "message": str(error), "next": "", "exit_code": 1}
+        found["error"] = error.as_record() if hasattr(error, "as_record") else plain
     found.pop("since", None)
     found["seconds"] = time.monotonic() - began
     return found

@@ -61,6 +61,7 @@ def user(box: Box, monkeypatch: pytest.MonkeyPatch) -> User:
     return user
 
 
+@pytest.mark.slow
 def test_every_way_of_the_sdk_brings_the_same_function_and_its_data(payloads: Path, user: User) -> None:
     found = arrived(payloads, "there")
     for turn, (name, result) in enumerate(found.items()):
@@ -90,12 +91,14 @@ def test_the_oldest_sdk_that_is_supported_brings_it_too(payloads: Path, user: Us
     eventually(lambda: is_cleared(user.config))
 
 
+@pytest.mark.slow
 def test_a_worker_without_nodexfer_says_how_to_install_it_there(payloads: Path) -> None:
     for name, said in arrived(payloads, "missing").items():
         assert said.startswith(f"ImportError: nodexfer is not installed for {sys.executable} on "), (name, said)
         assert said.endswith(f"{sys.executable} -m pip install nodexfer=={nodexfer.__version__}")
 
 
+@pytest.mark.slow
 def test_a_worker_that_knows_another_format_names_both_versions(
     payloads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
 import pytest
 
-from nodexfer.errors import DeadlinePassed, SourceMissing
+from nodexfer.errors import DeadlinePassed, NodexferMissing, SourceMissing
 from nodexfer.integrations import compute_probes, compute_trials
 from nodexfer.integrations.compute_diagnosis import worker_findings
 from nodexfer.integrations.compute_settings import Settings
@@ -120,6 +121,20 @@ def test_probes_need_nothing_from_outside_of_themselves() -> None:
     assert "stage-in" not in found
     hello: Any = compute_probes.hello()
     assert [one.ok for one in worker_findings({**hello, "free": 1 << 40, "held": True})] == [True] * 3
+
+
+def test_a_job_where_nodexfer_is_missing_is_told_by_the_same_name_as_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nodexfer", None)
+    found: Any = compute_probes.trial(1, "", "", False)
+    assert (found["error"]["error"], found["error"]["exit_code"]) == ("NodexferMissing", NodexferMissing.exit_code)
+    assert found["error"]["next"] == f"{sys.executable} -m pip install nodexfer"
+
+
+def test_a_job_that_fails_says_at_which_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: Any = compute_probes.trial(1, "nowhere:/x", "", False)
+    assert (found["stage"], found["error"]["error"]) == ("stage-in", "ConfigMissing")
+    assert {"hold", "stage-in", "seconds"} <= found.keys()
+    assert "run" not in found
 
 
 def test_a_worker_that_lacks_something_is_told_what_to_type() -> None:
