@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 from nodexfer.sandbox.demo.leftovers import files, processes
 from nodexfer.sandbox.demo.offline import Offline, offline
 from tests.support import readme
+from tests.support.waiting import eventually
 
 #: What the README calls "my-program".
 PROGRAM = '#!/bin/sh\ncat "$1/input/numbers.txt" > "$1/result.h5"\n'
@@ -41,9 +43,9 @@ def snippet(language: str, word: str) -> str:
 def run(user: Offline, argv: list[str], job: str) -> str:
     programs = Path(user.stage.directory, "own")
     environ = {**user.environment, "NODEXFER_JOB_ID": job}
-    environ["PATH"] = f"{programs}:{user.stage.bin}:{environ['PATH']}"
+    environ["PATH"] = f"{programs}:{user.stage.bin}:{os.path.dirname(sys.executable)}:{environ['PATH']}"
     done = subprocess.run(
-        argv, env=environ, cwd=user.stage.home, capture_output=True, text=True, timeout=50, start_new_session=True
+        argv, env=environ, cwd=user.stage.home, capture_output=True, text=True, timeout=120, start_new_session=True
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -69,3 +71,11 @@ def test_the_python_lines_bring_compute_and_take_out(user: Offline) -> None:
     assert size == "4"
     assert task.startswith("('")
     assert nothing_is_left(user)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_the_parsl_lines_bring_compute_and_take_out(user: Offline) -> None:
+    run(user, [sys.executable, "-c", snippet("python", "import parsl")], "parsl")
+    assert Path(user.stage.site, "project/size.txt").read_text() == "4711"
+    eventually(lambda: nothing_is_left(user))
