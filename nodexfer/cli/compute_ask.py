@@ -100,18 +100,18 @@ def check(uuid: str, auth_method: str | None, as_json: bool) -> None:
     if as_json:
         render.show_json({**found._asdict(), "ours": found.ours})
     else:
-        render.show_table(
-            ("", ""),
-            [
-                ("endpoint", found.name or "-"),
-                ("id", found.id),
-                ("state", "online" if found.online else "offline"),
-                ("host", found.host or "-"),
-                ("version", found.version or "-"),
-                ("you are", f"{found.username} ({found.identity})"),
-                ("owner", "you" if found.ours else found.owner or "-"),
-            ],
-        )
+        rows = {
+            "endpoint": found.name,
+            "id": found.id,
+            "state": "online" if found.online else "offline",
+            "host": found.host,
+            "version": found.version,
+            "you are": found.username,
+            "identity": found.identity,
+            "owner": "you" if found.ours else found.owner,
+        }
+        for name, value in rows.items():
+            click.echo(f"{name:9} {render.printable(value or '-')}")
     compute_service.need_online(found)
 
 
