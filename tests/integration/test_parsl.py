@@ -12,9 +12,10 @@ from parsl.data_provider.files import File
 
 from nodexfer.integrations import shared
 from tests.support import apps
-from tests.support.parsl import LONG, htex, threads, workflow
+from tests.support.parsl import LONG, htex, local, threads, workflow
 from tests.support.sandbox import Box
 from tests.support.user import User
+from tests.support.waiting import eventually
 
 pytestmark = [
     pytest.mark.slow,
@@ -120,3 +121,23 @@ def test_a_node_s_workers_share_a_transfer_and_an_endpoint(user: User, tmp_path:
         assert len(processes) > 1
     assert received(user) == [f"globus://{user.box.site_id}/shared"]
     assert len({one["endpoint"] for one in user.receipts}) == 1
+
+
+def test_two_blocks_on_a_node_have_one_endpoint(user: User, tmp_path: Path) -> None:
+    (user.site / "shared").write_text("shared")
+    with workflow(user, tmp_path / "run", htex(workers=1, provider=local(2))):
+        managers: set[int] = set()
+
+        def both() -> bool:
+            found = [apps.parents(inputs=[named("shared")]) for _ in range(4)]
+            managers.update(future.result(LONG)[1] for future in found)
+            return len(managers) == 2
+
+        eventually(both, LONG / 2)
+        sent = [apps.upper(inputs=[named("shared")], outputs=[named(f"out/{number}")]) for number in range(4)]
+        for future in sent:
+            future.result(LONG)
+    assert received(user) == [f"globus://{user.box.site_id}/shared"]
+    assert len({one["endpoint"] for one in user.receipts}) == 1
+    status = user.box.sandbox.status()["gcp"]
+    assert max(status["user_live_max"].values()) == 1
