@@ -57,7 +57,6 @@ def node(settings: Mapping[str, Any] | None = None) -> Node:
     :raises KeeperFailed, NodeError, ConfigInvalid: nothing is held; the next call tries again.
     """
     settings = settings or {}
-    # What comes as JSON has lists where there were tuples; both say the same.
     key = (repr(sorted(settings.items())), *(os.environ.get(name) for name in _TELLING))
     held = _held.get(key)
     if held is not None and os.path.isdir(held.node.scratch):

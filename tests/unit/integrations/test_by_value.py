@@ -11,11 +11,12 @@ from typing import Any
 
 import dill  # type: ignore[import-untyped]
 import pytest
+from parsl.data_provider.files import File
 
 from nodexfer import errors
 from nodexfer.integrations import app
 from nodexfer.integrations.by_value import ARRIVE, arrive
-from nodexfer.integrations.parsl import Staged, enter
+from nodexfer.integrations.parsl import NodeStaging, Staged
 
 
 @pytest.mark.parametrize("pickler", [pickle, dill])
@@ -69,4 +70,18 @@ def test_an_app_is_the_same_function_wherever_it_runs() -> None:
     for function in (staged, dill.loads(dill.dumps(staged))):
         assert function(1, right=2) == 3
         assert function.__name__ == "add"
-    assert enter.__name__ == "enter"
+
+
+def test_an_app_is_wrapped_once_so_that_it_is_pickled_once() -> None:
+    """Parsl keeps what it has pickled, by the function; and its workers what they have unpickled, by the bytes."""
+
+    def function() -> None:
+        pass
+
+    staging: Any = NodeStaging()
+    other: Any = NodeStaging(overwrite=True)
+    first = staging.replace_task(None, "", File("nodexfer://site/a"), function)
+    again = staging.replace_task_stage_out(None, "", File("nodexfer://site/b"), function)
+    assert first is again
+    assert staging.replace_task(None, "", File("nodexfer://site/c"), first) is first
+    assert other.replace_task(None, "", File("nodexfer://site/a"), first) is not first

@@ -242,3 +242,16 @@ def test_an_output_is_not_kept_where_less_is_free_than_used(
     assert (tmp_path / "out").exists()
     monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=40, f_bfree=60, f_blocks=100))
     assert shared.keep(node, "kept", str(tmp_path / "out"))
+
+
+def test_what_is_removed_the_moment_it_is_let_go_is_brought_again(node: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    removals = [True, False]
+
+    def removed(path: str) -> None:
+        if removals.pop(0):
+            os.unlink(path)
+
+    monkeypatch.setattr(shared, "write_protect", removed)
+    with shared.using(node, wanted("a")) as found:
+        assert Path(found.paths["key-of-a"]).read_text() == "a"
+    assert len(node.asked) == 2
