@@ -60,7 +60,7 @@ def test_what_is_submitted_to_an_endpoint_that_is_out_waits_for_it(compute_box: 
     with running_endpoint(compute_box.sandbox, directory) as first:
         assert run(first, "status") == {"status": "online"}
         first.stop()
-        assert run(first, "status") == {"status": "offline"}
+        eventually(lambda: run(first, "status") == {"status": "offline"}, SECONDS, every=0.5)
         task = run(first, "leave")["task"]
         assert run(first, "ask", task)["status"] == "waiting-for-ep"
         with running_endpoint(compute_box.sandbox, directory) as second:

@@ -9,7 +9,7 @@ import pytest
 from nodexfer.sandbox.compute import wire
 from nodexfer.sandbox.compute.link import RESULTS
 from nodexfer.sandbox.compute.model import LIMIT_BYTES
-from tests.support.compute_app import App
+from tests.support.compute_app import ENDPOINT, App
 
 
 def submitted(app: App, *payloads: str) -> tuple[str, str, list[str]]:
@@ -33,6 +33,7 @@ def test_a_submission_orders_the_user_endpoint_and_queues_the_tasks(app: App) ->
     order = command.json
     assert command.queue == f"{endpoint}.commands"
     assert command.properties["content_type"] == "application/json"
+    assert command.properties["expiration"] == "120000"  # an endpoint does not heed what is older than 180 s
     assert order["command"] == "cmd_start_endpoint"
     assert order["globus_identity_set"][0]["sub"] == order["globus_effective_identity"] == "client"
     assert order["kwargs"]["name"] == f"uep.{endpoint}.{found['endpoint_id']}"
@@ -139,6 +140,7 @@ def test_tasks_and_results_survive_a_restart(app: App) -> None:
     endpoint, _, tasks = submitted(app, "one", "two")
     app.result(tasks[0], "done")
     app.report(endpoint)
+    app.ask("PUT", f"/v3/endpoints/{endpoint}", ENDPOINT)
     app.again()
     assert app.ask("GET", f"/v2/tasks/{tasks[0]}").json["result"] == "done"
     assert app.ask("GET", f"/v2/tasks/{tasks[1]}").json["status"] == "waiting-for-ep"
