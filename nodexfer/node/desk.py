@@ -1,7 +1,7 @@
 """The leader's end of the desk: a child process that alone speaks to Globus, and JSON lines between the two.
 
-    leader: {"do": "fence"|"serve"|"pause"|"stop", ...}
-    desk:   {"hello"|"fenced"|"ready"|"busy"|"lost"|"error": ...}
+    leader: {"do": "fence"|"serve"|"pause"|"ping"|"stop", ...}
+    desk:   {"hello"|"fenced"|"ready"|"busy"|"lost"|"pong"|"error": ...}
 
 It ends with us, whatever happens: by the end of its stdin, and by PR_SET_PDEATHSIG. The next one waits for desk.lock,
 so there are never two.
@@ -47,6 +47,7 @@ class Desk:
             os.close(log)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        self.pid = self._process.pid
         self._in = self._process.stdin.fileno()
         self._out = self._process.stdout.fileno()
         self._text = b""

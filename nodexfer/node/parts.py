@@ -14,9 +14,11 @@ from nodexfer.config import Config
 from nodexfer.errors import EndpointFailed, NodexferError
 from nodexfer.gcp import process
 from nodexfer.gcp.install import Program
+from nodexfer.node import work
 from nodexfer.node.claim import Claim, Prepared
 from nodexfer.node.desk import Desk, Message, error_of
 from nodexfer.node.order import Order
+from nodexfer.node.pulse import Pulse
 from nodexfer.node.renewal import Renewal
 
 TURN_SECONDS = 1.0
@@ -54,6 +56,7 @@ class Parts:
         self._stop = stop
         self._beat = beat
         self._desk: Desk | None = None
+        self._pulse = Pulse(0)
         self._gcp: process.Running | None = None
         self._renewal: Renewal | None = None
         self._claim: Claim | None = None
@@ -65,6 +68,7 @@ class Parts:
         """Start it if it does not run. It takes a third of a second, beside whatever else there is to do."""
         if self._desk is None:
             self._desk = Desk(self.config)
+            self._pulse = Pulse(self._desk.pid)
 
     def renew(self, claim: Claim, demand: Callable[[], bool]) -> None:
         """Keep the lease from now on; ``demand`` says whether another place waits for it."""
@@ -126,8 +130,18 @@ class Parts:
         if self._renewal is not None and self._renewal.lost is not None:
             raise self._renewal.lost
         if self._desk is not None and self._desk in ready:
+            self._pulse.heard(time.monotonic())
             for message in self._desk.heard():
                 self._hear(message)
+        self._feel_pulse(time.monotonic())
+
+    def _feel_pulse(self, now: float) -> None:
+        """Ask the desk whether it goes on, where somebody would miss it; :meth:`check` sees that it does not."""
+        self._pulse.look(now)
+        if self._desk is None or "hello" not in self._said:
+            return
+        if (self.busy > 0 or work.requests(self.config.node_paths)) and self._pulse.asks(now):
+            self._desk.say({"do": "ping"})
 
     def sleep(self, seconds: float) -> None:
         """Turns for ``seconds``."""
@@ -150,12 +164,15 @@ class Parts:
 
     def check(self) -> None:
         """:raises Lost: a part has ended."""
-        if self._desk is not None and not self._desk.open:
-            self._desk.kill()
-            self._desk = None
-            self._said.clear()
-            self.busy = 0
-            raise Lost(f"the desk has ended; see {self.logs}/desk.log")
+        if self._desk is not None:
+            silent = self._pulse.is_lost()
+            if silent or not self._desk.open:
+                self._desk.kill()
+                self._desk = None
+                self._said.clear()
+                self.busy = 0
+                what = "gave no sign of life, and was ended" if silent else "has ended"
+                raise Lost(f"the desk {what}; see {self.logs}/desk.log")
         if self._gcp is not None and not self._gcp.alive:
             raise Lost(f"GCP has ended: {self._last_words() or 'it said nothing'}")
 

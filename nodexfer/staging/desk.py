@@ -4,6 +4,7 @@
     leader: {"do": "serve", "endpoint": E, "lease": N, "exchanges": {root: directory}, "seconds": S}
                                                                           desk: {"ready": true} | {"error": record}
     leader: {"do": "pause"}   {"do": "stop"}
+    leader: {"do": "ping"}                                                desk: {"pong": true}
     desk, unasked: {"hello": pid, "identity": I} first, or {"error": record} and exit 3
                    {"busy": requests} when that changes    {"lost": code} when the service no longer sees the endpoint,
                    or, as "stalled", once for each task that moves nothing
@@ -119,6 +120,7 @@ class Desk:
             "fence": self._fence,
             "serve": self._serve,
             "pause": lambda _: self._work.pause(),
+            "ping": lambda _: self._say({"pong": True}),
             "look": lambda _: self._work.wake(),
         }
 

@@ -75,6 +75,8 @@ def test_it_says_who_it_is_and_stops_when_told(box: Box, config: Config) -> None
         assert hello["hello"] == one.process.pid
         assert hello["identity"] == box.sandbox.environment["NODEXFER_CLIENT_ID"]
         one.say(do="nonsense")
+        one.say(do="ping")
+        assert one.hear() == {"pong": True}
         one.say(do="stop")
         assert one.process.wait(30) == 0
     assert not os.path.exists(config.node_paths.desk_bell)

@@ -15,7 +15,7 @@ from nodexfer.node import endpoint, hold
 from nodexfer.node import ready as waiting
 from nodexfer.pool import lease as leases
 from tests.support import eventually
-from tests.support.holding import NODEXFER, is_cleared, job, keeper, kill, nodexfer, remove, script
+from tests.support.holding import NODEXFER, is_cleared, job, keeper, kill, nodexfer, remove, script, stop
 from tests.support.leading import held, leader, make_pool, one_of, parts, quiet, ready, tops, user
 from tests.support.sandbox import Box, Gcp
 
@@ -186,6 +186,32 @@ def test_a_desk_that_dies_is_replaced_while_gcp_runs_on(user: Config, box: Box) 
         eventually(lambda: _ready_later(user, first.ready_at))
         assert parts(user)["gcp"] == gcp
         one.must("release")
+
+
+@pytest.mark.slow
+def test_a_desk_that_is_stopped_alone_is_ended_and_the_next_one_follows_its_task(user: Config, box: Box) -> None:
+    make_pool()
+    data = os.urandom(4_000_000)
+    (box.site / "a").write_bytes(data)
+    box.sandbox.fault("slow", bytes_per_second=40_000)
+    with script("1") as one:
+        one.acquire()
+        code, _ = one.run(f"'{_python()}' -m nodexfer stage-in site:/a $NODEXFER_SCRATCH/ 2>&1 & echo started")
+        assert code == 0
+        [task] = eventually(lambda: [task for task in _tasks(user) if task])
+        gcp, old = parts(user)["gcp"], one_of(user, "desk")
+        stop(old)
+        eventually(lambda: not old.alive, 60.0)
+        eventually(lambda: parts(user)["desk"], 60.0)
+        assert [task] == _tasks(user)
+        box.sandbox.clear()
+        code, text = one.run("wait")
+        assert code == 0, text
+        assert Path(user.node_paths.scratch(job().key), "a").read_bytes() == data
+        assert parts(user)["gcp"] == gcp
+        assert box.sandbox.status()["tasks"]["SUCCEEDED"] == 1
+        one.must("release")
+    assert quiet(user)
 
 
 def test_a_guard_that_is_killed_in_a_transfer_costs_the_transfer_nothing(user: Config, box: Box) -> None:
