@@ -7,8 +7,9 @@ the leader's silence.
 
 A leader that is stopped (SIGSTOP) is ended with all that it started, by pidfd, and the kernel gives the lock to the
 next. It is known twice: by its lock, and by what it wrote into its keeper's file. Not ended is one that does not die of
-SIGKILL now (state D: a frozen cgroup, a disk that does not answer), and one of another pid namespace, whose number
-means nothing here. It is named in blocked.json, which is true as long as the stamp in it is the leader's.
+SIGKILL now (one of its threads in state D: a frozen cgroup, a disk that does not answer), and one of another pid
+namespace, whose number means nothing here. It is named in blocked.json, which is true as long as the stamp in it is the
+leader's.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from typing import Any, NamedTuple
 from nodexfer import procs, records
 from nodexfer.clock import Deadline
 from nodexfer.errors import EndpointFailed, Interrupted, NodexferError, from_record
-from nodexfer.identity import ProcessId, boot_id, pid_namespace
-from nodexfer.node import locks, registry, rubbish
+from nodexfer.identity import boot_id, pid_namespace
+from nodexfer.node import locks, registry, rubbish, threads
 from nodexfer.node.log import say
 from nodexfer.paths import NodePaths
 
@@ -84,13 +85,13 @@ def end(paths: NodePaths, heart: Heart) -> None:
         _block(paths, heart, f"{_unknown(paths, heart)}, which can not be ended from here")
         return
     what = f"process {found.process.pid} of job {found.job.key}"
-    state = _state(found.process)
-    if state in ("", "Z", "X"):
+    states = threads.states(found.process.pid)
+    if not found.process.alive or states <= {"Z", "X"}:
         return
-    if state == "D":
+    if "D" in states:
         _block(paths, heart, f"{what}, which is frozen or waits for a disk, and can not be ended")
         return
-    say(f"the leader, {what}, gave no sign of life (state {state}): ending it")
+    say(f"the leader, {what}, gave no sign of life (state {' '.join(sorted(states))}): ending it")
     procs.kill_tree([found.process])
     deadline = Deadline(KILL_SECONDS)
     while found.process.alive and not deadline.passed:
@@ -125,16 +126,6 @@ def _said(paths: NodePaths) -> dict[str, Any]:
         return records.read(paths.endpoint, 1) or {}
     except (NodexferError, OSError):
         return {}
-
-
-def _state(process: ProcessId) -> str:
-    """One letter (proc(5), stat): T stopped, D uninterruptible; '' where it has ended."""
-    try:
-        with open(f"/proc/{process.pid}/stat", "rb") as file:
-            text = file.read()
-    except OSError:
-        return ""
-    return text[text.rindex(b")") + 2 :][:1].decode() if process.alive else ""
 
 
 # -- who is told ------------------------------------------------------------------------------------------------------

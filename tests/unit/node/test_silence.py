@@ -14,7 +14,7 @@ from nodexfer import procs
 from nodexfer.config import Config
 from nodexfer.errors import EndpointFailed
 from nodexfer.identity import ProcessId, boot_id
-from nodexfer.node import endpoint, locks, registry, silence, status, work
+from nodexfer.node import endpoint, locks, registry, silence, status, threads, work
 from nodexfer.paths import NodePaths
 from nodexfer.scheduler import Job
 from tests.support.holding import job, place
@@ -139,6 +139,19 @@ def test_a_keeper_that_has_the_lock_is_ended(paths: NodePaths, leader: procs.Pro
     eventually(lambda: leader.poll() is not None)
     assert not locks.taken(paths.node_dir)
     assert silence.blocked(paths) is None
+
+
+def test_one_of_whose_threads_waits_for_a_disk_is_named_and_not_touched(
+    paths: NodePaths, leader: procs.Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that leads, say; SIGKILL would end the others at once, and keep the lock until it comes back."""
+    monkeypatch.setattr(threads, "states", lambda _: {"S", "D"})
+    card(paths, ProcessId.of(leader.pid), job("9"))
+    silence.end(paths, silent(paths))
+    assert leader.poll() is None
+    found = silence.blocked(paths)
+    assert found is not None
+    assert f"process {leader.pid} of job {job('9').key}, which is frozen or waits for a disk" in found.message
 
 
 def test_a_process_that_is_no_keeper_of_ours_is_named_and_not_touched(paths: NodePaths, leader: procs.Process) -> None:
