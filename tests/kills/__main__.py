@@ -30,6 +30,7 @@ from parsl.executors import HighThroughputExecutor
 from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
 
 from nodexfer import procs
+from nodexfer.clock import Deadline
 from nodexfer.errors import NodexferError
 from nodexfer.identity import ProcessId, parents_now
 from nodexfer.integrations.parsl import LAUNCH_CMD, storage_access
@@ -97,7 +98,7 @@ class Killing:
         return submitted
 
     def _managers(self, label: str) -> list[ProcessId]:
-        """Of this executor's blocks, by its port in their arguments."""
+        """Of this executor's blocks, by its port in their arguments; the latest first: one before it may be ending."""
         port = f"--port={self.kernel.executors[label].worker_port}"
         found = []
         for name in filter(str.isdigit, os.listdir("/proc")):
@@ -107,25 +108,42 @@ class Killing:
                     found.append(ProcessId.of(int(name)))
             except (OSError, IndexError):
                 pass
-        return found
+        return sorted(found, key=lambda process: process.start, reverse=True)
 
     def _kill(self, victim: str, manager: ProcessId) -> None:
         if victim == "worker":
-            workers = [pid for pid, parent in parents_now().items() if parent == manager.pid and self._works(pid)]
-            if workers:
-                procs.signal(ProcessId.of(self.random.choice(workers)), signal.SIGKILL)
+            self._kill_worker(manager)
         elif victim == "manager":
             procs.signal(manager, signal.SIGKILL)
         else:
-            os.killpg(os.getpgid(manager.pid), signal.SIGTERM if victim == "block" else signal.SIGKILL)
+            try:
+                os.killpg(os.getpgid(manager.pid), signal.SIGTERM if victim == "block" else signal.SIGKILL)
+            except ProcessLookupError:  # it has ended by itself
+                pass
 
-    @staticmethod
-    def _works(pid: int) -> bool:
-        """Workers, and not the manager's own helpers: they write logs."""
+    def _kill_worker(self, manager: ProcessId) -> None:
+        """One that is at work for us; none where they are done already.
+
+        Not an idle one: it may have the lock of its manager's queue (multiprocessing's), which then nobody gets again.
+        """
+        deadline = Deadline(5.0)
+        while not deadline.passed:
+            workers = [ProcessId.of(pid) for pid, parent in parents_now().items() if parent == manager.pid]
+            self.random.shuffle(workers)
+            for worker in workers:
+                procs.signal(worker, signal.SIGSTOP)
+                if self._works(worker):
+                    procs.signal(worker, signal.SIGKILL)
+                    return
+                procs.signal(worker, signal.SIGCONT)
+
+    def _works(self, worker: ProcessId) -> bool:
+        """While its app has inputs it has their locks open."""
         try:
-            return any(".log" in os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd"))
+            names = [os.readlink(f"/proc/{worker.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{worker.pid}/fd")]
         except OSError:
             return False
+        return any(name.startswith(self.user.stage.node_dir) and name.endswith(".lock") for name in names)
 
     def _replace(self, label: str) -> None:
         found = self.kernel.executors[label]
