@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import socket
 import stat
 from pathlib import Path
 
 import pytest
 
+from nodexfer import procs
 from nodexfer.cli import main
+from nodexfer.clock import Deadline
 from nodexfer.errors import ServiceUnreachable
 from nodexfer.sandbox.compute import broker
 from nodexfer.sandbox.compute.broker import Account, Broker, Ports
+from nodexfer.sandbox.layout import Layout
+from nodexfer.sandbox.readiness import ready
 from tests.support.sandbox import Box
 
 
@@ -93,6 +98,47 @@ def test_the_files_are_one_brokers_at_a_time(tmp_path: Path, program: Path, monk
     with pytest.raises(ServiceUnreachable, match="Another broker"):
         second.start(60.0)
     first.stop()
+
+
+def test_a_port_that_is_asked_for_and_taken_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        # Elsewhere: waitress does not close what it can not bind.
+        done = procs.run(procs.python("-c", _SERVES, str(port)), timeout=60.0)
+    told, other = done.out.splitlines()
+    assert told == f"Globus Compute can not listen at port {port}: Address already in use. ss -ltnp 'sport = :{port}'"
+    assert int(other) != port  # that of last time was not asked for
+
+
+_SERVES = """\
+import sys
+from nodexfer.errors import ServiceUnreachable
+from nodexfer.sandbox.compute.start import _serve
+try:
+    _serve(lambda *_: [], 0, int(sys.argv[1]))
+except ServiceUnreachable as error:
+    print(error, error.next)
+print(_serve(lambda *_: [], int(sys.argv[1]), None).effective_port)
+"""
+
+
+def test_what_keeps_the_server_from_starting_is_told_in_its_own_words(tmp_path: Path) -> None:
+    layout = Layout(str(tmp_path / "box")).make()
+    with open(layout.log, "wb") as errors:
+        process = procs.spawn(procs.python("-c", _FAILS, layout.directory), stdout=procs.PIPE, stderr=errors)
+    with pytest.raises(ServiceUnreachable, match=r"did not start: There is no broker\. Next: look for one"):
+        ready(process, layout, Deadline(60.0))
+
+
+_FAILS = """\
+import sys
+from nodexfer.errors import ServiceUnreachable
+from nodexfer.sandbox import server
+def start(self):
+    raise ServiceUnreachable("There is no broker.", "look for one")
+server._Server._start_compute = start
+sys.exit(server.main(["--directory", sys.argv[1], "--compute"]))
+"""
 
 
 def test_without_it_nothing_of_it_is_said(box: Box) -> None:
