@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 #: The variable that says by which error the set-up of our block failed (:func:`refuse_broken`).
 BROKEN = "NODEXFER_BROKEN"
+#: Before the end of the job, for a process to end with its exit code.
+LAST_SECONDS = 5.0
 
 #: One source or several to one destination; or sources with a destination each, none of which is "into".
 Sources: TypeAlias = "str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Mapping[str, str | os.PathLike[str]]"
@@ -46,6 +48,8 @@ class Node:
         self._job = job
         self._environ = dict(environ)
         self._scratch = scratch
+        #: Seconds since the epoch, where the job is known to end then: the release waits no longer for the keeper.
+        self.ends_at: float | None = None
 
     @property
     def scratch(self) -> Path:
@@ -209,10 +213,11 @@ def hold(
     config = load(environ, **settings) if config is None else config
     job = scheduler.detect(environ)
     taken = holds.take(config, job, procs.this(), endpoint=endpoint)
+    node = Node(config, job, taken.scratch, environ)
     try:
-        yield Node(config, job, taken.scratch, environ)
+        yield node
     finally:
-        _release(config, taken.id)
+        _release(config, taken.id, node.ends_at)
 
 
 def refuse_broken(environ: Mapping[str, str]) -> None:
@@ -232,10 +237,14 @@ def refuse_broken(environ: Mapping[str, str]) -> None:
     raise from_record(record if isinstance(record, dict) else {"message": f"${BROKEN} is set: {said}"})
 
 
-def _release(config: Config, name: str) -> None:
-    """Once the block has done its work, that the place is gone is no reason to fail: so is the hold."""
+def _release(config: Config, name: str, ends_at: float | None) -> None:
+    """Once the block has done its work, that the place is gone is no reason to fail: so is the hold.
+
+    A keeper that has to give much back is not waited for past the end of the job: our exit code would be lost.
+    """
+    wait = holds.END_SECONDS if ends_at is None else min(holds.END_SECONDS, ends_at - LAST_SECONDS - time.time())
     try:
-        holds.release(config, name)
+        holds.release(config, name, wait=max(0.0, wait))
     except (HoldUnknown, NodexferError):
         if os.path.lexists(config.node_paths.registry):
             raise

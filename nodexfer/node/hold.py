@@ -152,7 +152,7 @@ def release(config: Config, hold_id: str, *, wait: float = END_SECONDS) -> bool:
 
     Waited for, since what ends the job next would kill the keeper half way. False when it has not ended within
     ``wait`` seconds: the hold is gone all the same. A keeper that was killed is started again for this: what it had,
-    a lease perhaps, is to be given back.
+    a lease perhaps, is to be given back; not where nobody waits for that (``wait`` is 0).
 
     :raises HoldUnknown: there is no such hold at this place.
     :raises NodeError: see :class:`nodexfer.node.registry.Transaction`.
@@ -168,7 +168,7 @@ def release(config: Config, hold_id: str, *, wait: float = END_SECONDS) -> bool:
         if not last:
             table.drop(hold_id)
             return True
-    if not keeper and not _start_again(config, hold):
+    if not keeper and not (wait > 0 and _start_again(config, hold)):
         return _clear_up(config, hold.job, hold.id)
     return _release_last(config, hold, Deadline(wait))
 
@@ -193,7 +193,7 @@ def _release_last(config: Config, hold: registry.Hold, deadline: Deadline, again
             os.close(keeper)
     killed = os.path.lexists(paths.keeper(hold.job))  # on the way: it has left its file
     # Where it led, another one is to give back what it had.
-    if killed and again and os.path.lexists(paths.endpoint) and _start_again(config, hold):
+    if killed and again and not deadline.passed and os.path.lexists(paths.endpoint) and _start_again(config, hold):
         return _release_last(config, hold, deadline, again=False)
     return not killed or _clear_up(config, hold.job, hold.id)
 

@@ -32,6 +32,7 @@ class Timing:
             end = JobEnd(self._allowed, True, "--time")
         self.end = end
         self._deadline = Deadline.from_epoch(end.at)
+        self._node.ends_at = end.at if end.known else None
 
     @property
     def known(self) -> bool:

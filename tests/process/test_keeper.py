@@ -216,6 +216,17 @@ def test_a_release_does_not_wait_for_a_keeper_that_is_held_again(
     assert is_cleared(config)
 
 
+def test_a_release_without_any_time_starts_no_keeper_that_was_killed(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = hold.take(config, job(), procs.this())
+    holding.kill(keeper(config))
+    monkeypatch.setattr(hold, "start_keeper", lambda *_: pytest.fail("it was started"))
+    assert hold.release(config, first.id, wait=0.0)
+    assert holding.holds(config) == []
+    assert not os.path.lexists(first.scratch)
+
+
 def test_a_release_is_not_undone_by_a_neighbour_that_clears_up_before_the_keeper_has_seen_it(
     config: Config, one: Script
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ import nodexfer
 from nodexfer import procs, scheduler, session
 from nodexfer.config import Config, load
 from nodexfer.errors import DeadlinePassed, NodexferError, PoolMissing, UrlMalformed
+from nodexfer.node import hold as holds
 from nodexfer.scheduler import Job
 from nodexfer.staging import client, intents
 
@@ -136,6 +138,25 @@ def test_a_hold_gives_a_scratch_and_takes_it_away() -> None:
             assert again.scratch == node.scratch
         assert (node.scratch / "x").exists()
     assert not node.scratch.exists()
+
+
+@pytest.mark.parametrize(
+    ("left", "least", "most"), [(None, 30.0, 30.0), (600.0, 30.0, 30.0), (25.0, 5.0, 20.0), (3.0, 0.0, 0.0)]
+)
+def test_a_release_waits_no_longer_than_the_job_lives(
+    monkeypatch: pytest.MonkeyPatch, left: float | None, least: float, most: float
+) -> None:
+    waits: list[float] = []
+    release = holds.release
+
+    def seen(config: Config, name: str, *, wait: float = 30.0) -> bool:
+        waits.append(wait)
+        return release(config, name)
+
+    monkeypatch.setattr(holds, "release", seen)
+    with nodexfer.hold() as node:
+        node.ends_at = None if left is None else time.time() + left
+    assert least <= waits[0] <= most
 
 
 def test_in_a_block_whose_set_up_failed_every_hold_raises_what_it_failed_by() -> None:

@@ -27,6 +27,7 @@ class Told:
     def __init__(self, *left: float, known: bool = True) -> None:
         self.ends = [JobEnd(time.time() + seconds, known, "squeue") for seconds in left]
         self.again = 0
+        self.ends_at: float | None = None
 
     def end(self, *, again: bool = False) -> JobEnd:
         self.again += again
@@ -58,6 +59,17 @@ def test_the_sooner_of_two_known_ends_counts(
     found = timing(Told(scheduler, known=known), time=allowed)
     assert found.left == pytest.approx(left, abs=30)
     assert (found.end.source, found.known) == (source, known or allowed is not None)
+
+
+@pytest.mark.parametrize(("known", "allowed", "left"), [(True, None, 100.0), (True, 50.0, 50.0), (False, None, None)])
+def test_the_node_knows_until_when_its_release_may_wait(known: bool, allowed: float | None, left: float | None) -> None:
+    node = Told(100.0, known=known)
+    timing(node, time=allowed)
+    if left is None:
+        assert node.ends_at is None
+    else:
+        assert node.ends_at is not None
+        assert node.ends_at - time.time() == pytest.approx(left, abs=30)
 
 
 def test_a_reserve_that_was_named_is_the_reserve() -> None:
