@@ -48,15 +48,13 @@ def take(path: str, seconds: float) -> int:
 
     Waits in flock(2), which serves waiters in turn (polling starves some).
 
-    :raises NodeError: not within ``seconds``; the sentence names the process that has it.
+    :raises NodeError: not within ``seconds``; it names the process that has it, and the command that helps.
     :raises NodeDirRemoved: the directory is gone.
     """
     while True:
         descriptor = open_file(path)
         if not try_lock(descriptor) and not _wait(descriptor, seconds):
-            raise NodeError(
-                f"{path} is locked for more than {seconds:g} s by {_owner(path)}; it may be stopped.", "nodexfer status"
-            )
+            raise _taken_too_long(path, seconds)
         if same(descriptor, path):
             return descriptor
         os.close(descriptor)
@@ -112,9 +110,19 @@ def _wait(descriptor: int, seconds: float) -> bool:
     return state["locked"]
 
 
-def _owner(path: str) -> str:
+def _taken_too_long(path: str, seconds: float) -> NodeError:
+    """Who has it, and how it is had back: a process that is stopped goes on where it was."""
+    from nodexfer.node import threads
+
     pid = owner(path)
-    return "a process that can not be seen from here" if pid is None else f"process {pid}"
+    states = set() if pid is None else threads.states(pid)
+    said = f"{path} is locked for more than {seconds:g} s by"
+    if pid is None:
+        return NodeError(f"{said} a process that can not be seen from here; it may be stopped.", "nodexfer status")
+    if states & {"T", "t"}:
+        return NodeError(f"{said} process {pid}, which is stopped; kill -KILL {pid} ends it.", f"kill -CONT {pid}")
+    waits = "which waits for a disk, or is frozen" if "D" in states else "which is not stopped"
+    return NodeError(f"{said} process {pid}, {waits}.", "nodexfer status")
 
 
 def owner(path: str) -> int | None:

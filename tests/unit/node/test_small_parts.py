@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from nodexfer.errors import NodeDirRemoved, NodeError
+from nodexfer.identity import ProcessId
 from nodexfer.node import bell, locks, place, rubbish
 from nodexfer.node.order import Order
 from nodexfer.paths import NodePaths
 from tests.support import eventually
-from tests.support.holding import python
+from tests.support.holding import python, stop
 
 # -- locks
 
@@ -79,6 +80,25 @@ def test_the_kernel_frees_the_lock_of_a_killed_process(tmp_path: Path) -> None:
     holder.kill()
     assert holder.wait(10) == -signal.SIGKILL
     assert not locks.taken(path)
+    holder.close()
+
+
+def test_who_waits_for_a_process_that_is_stopped_is_told_which_and_how_it_goes_on(tmp_path: Path) -> None:
+    path = f"{tmp_path}/lock"
+    code = "import sys; from nodexfer.node.locks import take; take(sys.argv[1], 5); print(flush=True); sys.stdin.read()"
+    holder = python(code, path)
+    assert holder.stdout is not None
+    assert holder.stdout.readline()
+    with pytest.raises(NodeError) as caught:
+        locks.take(path, 0.05)
+    assert f"by process {holder.pid}, which is not stopped" in caught.value.message
+    stop(ProcessId.of(holder.pid))
+    with pytest.raises(NodeError) as caught:
+        locks.take(path, 0.05)
+    assert f"by process {holder.pid}, which is stopped; kill -KILL {holder.pid} ends it" in caught.value.message
+    assert caught.value.next == f"kill -CONT {holder.pid}"
+    holder.kill()
+    holder.wait(10)
     holder.close()
 
 
