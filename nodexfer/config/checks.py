@@ -12,6 +12,9 @@ import re
 #: GCP's ``-restrict-paths`` separates by commas and reads these as patterns or escapes; none can be quoted there.
 UNSAYABLE = frozenset(",*?[]{}~\\%")
 
+#: The least time after which a leader may be called silent.
+SILENCE_SECONDS = 3.0
+
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _COLLECTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -45,6 +48,13 @@ def seconds(raw: object) -> float:
 def some_seconds(raw: object) -> float:
     if seconds(raw) == 0:
         raise ValueError("must be a number of seconds above 0")
+    return seconds(raw)
+
+
+def silence(raw: object) -> float:
+    """A leader at work turns every second, and is given 3 s by what it waits for."""
+    if seconds(raw) < SILENCE_SECONDS:
+        raise ValueError(f"must be a number of seconds, {SILENCE_SECONDS:g} or more: a leader at work may be as silent")
     return seconds(raw)
 
 

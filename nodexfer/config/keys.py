@@ -57,7 +57,7 @@ KEYS: Mapping[str, Key] = {
     "pool": Key(checks.name, str, str),
     "linger": Key(checks.seconds, _number, repr),
     "lease": Key(checks.some_seconds, _number, repr),
-    "silence": Key(checks.some_seconds, _number, repr),
+    "silence": Key(checks.silence, _number, repr),
     "gcp": Key(checks.text, str, str, is_path=True),
     "gcp_prefix": Key(checks.texts, _words, _joined),
     "gcp_address": Key(checks.text, str, str),

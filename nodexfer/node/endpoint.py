@@ -28,6 +28,9 @@ MENDING = "mending"
 #: Everything is being given back.
 STOPPING = "stopping"
 
+#: A leader that closes waits for others, up to 20 s: it is given this, however short the configured silence is.
+CLOSING_SECONDS = 30.0
+
 #: The leader's heart beats every 5 s, as the file's time stamp (:mod:`nodexfer.node.silence`).
 SILENT_SECONDS = 20.0
 
@@ -129,6 +132,10 @@ class Notice:
         if record != self._record:
             records.write(self._path, record)
             self._record = record
+
+    def say_stopping(self) -> None:
+        """:raises DiskFull, NodeDirRemoved: as :meth:`say`."""
+        self.say(STOPPING, silence=max(self._record["silence"], CLOSING_SECONDS))
 
     def remove(self) -> None:
         try:

@@ -259,7 +259,7 @@ class Term:
 
     def _say_stopping(self) -> None:
         if self._is_there():
-            self._notice.say(endpoint.STOPPING)
+            self._notice.say_stopping()
 
     def _give_back(self) -> None:
         there = self._is_there()

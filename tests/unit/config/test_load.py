@@ -105,6 +105,7 @@ def test_a_file_that_the_environment_names_must_be_there(environ: dict[str, str]
         ("linger = '5'", "linger must be a number of seconds"),
         ("linger = true", "linger must be a number of seconds"),
         ("lease = 0", "lease must be a number of seconds above 0"),
+        ("silence = 2.9", "silence must be a number of seconds, 3 or more"),
         ("linger = nan", "linger must be a number of seconds"),
         ("roots = '/tmp'", "roots must be a list"),
         ("roots = []", "roots must name at least one"),

@@ -119,6 +119,17 @@ def test_a_leader_that_beats_more_rarely_is_given_its_own_time(paths: NodePaths,
     assert [seen.look(float(now)) is None for now in range(0, 70, 5)] == [True] * 12 + [False] * 2
 
 
+@pytest.mark.parametrize(("configured", "given"), [(3.0, 30), (60.0, 60)])
+def test_a_leader_that_closes_is_given_the_time_for_that(
+    paths: NodePaths, leader: procs.Process, configured: float, given: int
+) -> None:
+    """It waits for GCP and for the desk to end, and uses no processor time."""
+    endpoint.Notice(paths, "job", 1.0, configured).say_stopping()
+    seen = silence.Watch(paths, configured, 0.5)
+    looks = [seen.look(now / 2) is None for now in range(2 * given + 2)]
+    assert looks == [True] * 2 * given + [False] * 2
+
+
 def test_where_nobody_leads_nobody_is_silent(paths: NodePaths) -> None:
     seen = watch(paths)
     assert [seen.look(float(now)) for now in range(0, 100, 5)] == [None] * 20
