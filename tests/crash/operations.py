@@ -8,24 +8,24 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
 import nodexfer.globus.sdk
 from nodexfer import procs, records
 from nodexfer.config import Config, load
-from nodexfer.errors import HoldUnknown, NodexferError, OutputMissing, PoolMissing
+from nodexfer.errors import EndpointFailed, HoldUnknown, Interrupted, NodexferError, OutputMissing, PoolMissing
 from nodexfer.gcp import install
 from nodexfer.identity import ProcessId
-from nodexfer.node import claim, hold, registry, sweep
+from nodexfer.node import claim, hold, registry, sweep, work
 from nodexfer.node.keeper import Keeper
 from nodexfer.paths import private_directory
 from nodexfer.pool import lease as leases
 from nodexfer.pool import manage
 from nodexfer.pool.create import create as make
 from nodexfer.scheduler import Job
-from nodexfer.staging import desk, intents, salvage
+from nodexfer.staging import client, desk, intents, salvage
 from nodexfer.staging import resume as resuming
 from nodexfer.staging.bring import bring as bring_in
 from nodexfer.staging.client import Client
@@ -246,6 +246,34 @@ def by_via(
     os.close(its)
     said["died"] = os.read(report, 4096).decode(errors="surrogateescape")
     return said
+
+
+def refuse(points: Points, directory: str) -> None:
+    """What a leader does to a request when it gives up."""
+    points.install()
+    work.refuse(directory, EndpointFailed("Lost, mended, and lost again."))
+
+
+def call_off(points: Points, service: str, base: str, pairs: Mapping[str, str], enough: str) -> str:
+    """A stage-in that is given up, by its leader or where the file ``enough`` is there; it dies from then on."""
+    config = load()
+    fetches = intents.fetches(dict(pairs), None, config, base=base)
+    real = client.call_off
+
+    def seen(who: Client, directories: Sequence[str]) -> None:
+        points.install()
+        real(who, directories)
+
+    def tell(_: object) -> None:
+        if os.path.exists(enough):
+            raise Interrupted("It was told to end.")
+
+    client.call_off = seen  # type: ignore[assignment]
+    try:
+        bring_in(_client(config, service, 60.0)._replace(on_progress=tell), fetches)
+    except NodexferError as error:
+        return type(error).__name__
+    return ""
 
 
 def end_job(points: Points, number: str) -> None:
