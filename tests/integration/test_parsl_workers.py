@@ -61,6 +61,8 @@ def elsewhere(python: str) -> Any:
 def failure_of(app: Any, executor: Any, run_dir: Path, path: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("PYTHONPATH", path)
     monkeypatch.setenv("PATH", f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}")
+    # Parsl needs a name, and a container's user may have none.
+    monkeypatch.setenv("USER", os.environ.get("USER") or "tester")
     config = Config([executor], run_dir=str(run_dir), strategy="none", usage_tracking=0, initialize_logging=False)
     try:
         with parsl.load(config):
