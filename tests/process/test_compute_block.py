@@ -53,7 +53,7 @@ def test_a_block_holds_its_first_node_from_worker_init_to_its_end(tmp_path: Path
         'eval "$(nodexfer worker-init)"\n'
         'nodexfer status --json > "$OUT/status"\n'
         'echo "$NODEXFER_HOLD" > "$OUT/hold"\n'
-        'test -d "$NODEXFER_SCRATCH" && $NODEXFER_WRAPPER sh -c "exit 7"'
+        'test -d "$NODEXFER_SCRATCH" && test -z "$NODEXFER_BROKEN" && $NODEXFER_WRAPPER sh -c "exit 7"'
     )
     done = script(lines, {"OUT": str(tmp_path), BROKEN: "from a block around this one"})
     assert (done.code, done.err) == (7, "")

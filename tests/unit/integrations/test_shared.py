@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 import threading
@@ -179,6 +180,16 @@ def test_orders_of_keys_do_not_lock_each_other_out(node: Any) -> None:
     assert len(node.asked) == 1
 
 
+def test_who_waits_for_one_lock_has_none_that_comes_later(node: Any) -> None:
+    (node.scratch / "shared").mkdir()
+    with open(node.scratch / "shared/key-of-a.lock", "w") as first:
+        fcntl.flock(first, fcntl.LOCK_EX)
+        worker = Worker(node, "b", "a")
+        waits(worker, node, "key-of-a")
+        assert not (node.scratch / "shared/key-of-b.lock").exists()
+    assert worker.result() == ["b", "a"]
+
+
 def test_what_is_shared_can_not_be_written_to(node: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "tree/below").mkdir(parents=True)
     (tmp_path / "tree/below/file").write_text("x")
@@ -201,6 +212,8 @@ def test_an_output_is_kept_unless_something_is_there(
         (tmp_path / "a.txt").write_text("another")
         assert not shared.keep(node, "key-of-a", str(tmp_path / "a.txt"))
         assert Path(found.paths["key-of-a"]).read_text() == "a"
+    assert not shared.keep(node, "key-of-a", str(tmp_path / "a.txt"))  # nor where nobody uses it
+    assert Path(found.paths["key-of-a"]).read_text() == "a"
 
 
 class SmallNode(Node):
