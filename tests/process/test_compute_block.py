@@ -147,6 +147,16 @@ def test_a_wrapper_holds_for_its_managers_life_and_gives_its_exit_code_back(tmp_
     eventually(lambda: is_cleared(config))
 
 
+def test_a_wrapper_ends_no_descendant_that_holds_nothing(tmp_path: Path) -> None:
+    """What a manager leaves behind beside its workers is its user's affair."""
+    wrapped = Wrapped(tmp_path, "exit 7", first=f"{{ {FOR_EVER}; }} & echo $! > {tmp_path}/other")
+    assert wrapped.code() == 7
+    assert holds(place()) == []
+    other = ProcessId.of(int((tmp_path / "other").read_text()))
+    assert other.alive
+    kill(other)
+
+
 def test_a_killed_manager_releases_the_node(tmp_path: Path) -> None:
     wrapped = Wrapped(tmp_path, FOR_EVER)
     kill(wrapped.manager())
