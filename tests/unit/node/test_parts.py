@@ -63,3 +63,19 @@ def test_a_stall_restarts_the_endpoint_and_does_not_count_as_a_loss(parts: Parts
 def test_without_a_word_of_gcp_nothing_is_quoted(parts: Parts) -> None:
     parts._gcp = None
     assert "GCP said" not in str(heard(parts, {"lost": "GCDisconnected"}))
+
+
+@pytest.mark.parametrize(("busy", "asked"), [(0, []), (1, [{"do": "ping"}])])
+def test_a_desk_is_asked_whether_it_goes_on_only_while_it_has_work(
+    parts: Parts, busy: int, asked: list[dict[str, Any]]
+) -> None:
+    class Silent:
+        def __init__(self) -> None:
+            self.told: list[dict[str, Any]] = []
+            self.say = self.told.append
+
+    desk = Silent()
+    parts._desk, parts._said, parts.busy = desk, {"hello"}, busy  # type: ignore[assignment]
+    for now in (100.0, 101.0):
+        parts._feel_pulse(now)
+    assert desk.told == asked
