@@ -92,7 +92,8 @@ def look(client: Any, endpoint: str) -> Endpoint:
     details = status.get("details") or {}
     return Endpoint(
         id=endpoint,
-        name=str(about.get("display_name") or about.get("name") or ""),
+        # The one that its own commands take; what is shown to people is another.
+        name=str(about.get("name") or about.get("display_name") or ""),
         online=status.get("status") == "online",
         identity=str(user["sub"]),
         username=str(user.data.get("preferred_username") or user["sub"]),

@@ -100,6 +100,7 @@ def test_an_endpoint_is_checked_tried_and_diagnosed(mine: Mine) -> None:
     done = mine.run("check", mine.endpoint.id)
     assert done.code == EndpointFailed.exit_code
     assert "is offline: it is not running, or has lost its connection" in done.err
+    assert "Next: globus-compute-endpoint start mine\n" in done.err
     findings = mine.told("diagnose")
     assert [one["question"] for one in findings if one["ok"] is False] == ["endpoint"]
     eventually(lambda: is_cleared(mine.user.config), 60.0)
