@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -86,8 +87,7 @@ def init(
             f"{target} is there already.", f"nodexfer compute init --overwrite --site {site} {name}"
         )
     os.makedirs(base, 0o700, exist_ok=True)
-    unborn = f"{base}/.{name}.{os.getpid()}"
-    os.mkdir(unborn, 0o700)
+    unborn = tempfile.mkdtemp(prefix=f".{name}.", dir=base)
     try:
         for file in FILES:
             with open(f"{source}/{file}", encoding="utf-8") as read:

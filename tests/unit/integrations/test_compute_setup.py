@@ -54,6 +54,13 @@ def test_one_that_is_there_is_only_replaced_when_that_is_said_and_keeps_its_iden
     assert sorted(os.listdir(made.parent)) == ["mine"]
 
 
+def test_what_a_killed_one_left_is_in_nobodys_way(environ: dict[str, str]) -> None:
+    """Also where processes have the same numbers each time, as in containers."""
+    beside = init(environ).parent / f".other.{os.getpid()}"
+    beside.mkdir()
+    assert init(environ, "other").is_dir()
+
+
 @pytest.mark.parametrize("name", ["", "../x", ".x", "-x", "a/b", "a b"])
 def test_a_name_that_is_no_directory_of_the_endpoints_is_refused(name: str, environ: dict[str, str]) -> None:
     with pytest.raises(ConfigInvalid, match="can not be an endpoint's name"):
