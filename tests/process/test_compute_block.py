@@ -228,6 +228,28 @@ def test_a_manager_that_can_not_be_started_is_told_as_a_shell_does() -> None:
     eventually(lambda: is_cleared(place()))
 
 
+def test_a_signal_after_the_managers_end_does_not_come_between_its_exit_code_and_the_release() -> None:
+    """Who ends a block sends TERM to all of it, and the manager may be the first that has ended."""
+    done = procs.run(procs.python("-c", _TOLD_LATE), timeout=60)
+    assert (done.code, done.err) == (7, "")
+    assert holds(place()) == []
+    eventually(lambda: is_cleared(place()))
+
+
+_TOLD_LATE = """\
+import signal, sys
+from nodexfer.cli import worker_init
+from nodexfer.integrations import orphans
+end = orphans.end
+def told(*given):
+    signal.raise_signal(signal.SIGTERM)
+    end(*given)
+    signal.raise_signal(signal.SIGHUP)
+orphans.end = told
+sys.exit(worker_init.wrapper.main(["sh", "-c", "exit 7"], standalone_mode=False))
+"""
+
+
 # every node of a block ------------------------------------------------------------------------------------------
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -78,6 +79,55 @@ def test_what_does_not_come_in_time_is_given_up_and_the_rest_told() -> None:
     assert found[1].error["error"] == DeadlinePassed.__name__
     assert found[1].error["message"] == "There was no result within 0.2 s."
     assert [found[0].error, found[2].error] == [None, None]
+
+
+def test_a_job_that_is_sent_again_has_a_time_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither that of its first attempt nor that of the job that is given up meanwhile."""
+    clock = Clock()
+    monkeypatch.setattr(compute_trials, "time", clock)
+    monkeypatch.setattr(compute_trials, "wait", clock.wait)
+    lost = RuntimeError("parsl.executors.errors.ManagerLost: gone")
+
+    def submit(_: Any, number: int, *__: Any) -> Future[Any]:
+        sent.append(number)
+        if number == 1:
+            return Future()
+        return clock.answers(6.0, lost) if sent.count(2) == 1 else clock.answers(8.0, {**value(), "seconds": 3.0})
+
+    sent: list[int] = []
+    run = SimpleNamespace(submit=submit)
+    settings = Settings(function_timeout=10.0, max_retries=1)
+    given_up, again = compute_trials.trials(run, settings, 2, lambda answer: clock.told.append(answer.number))
+    assert given_up.error is not None
+    assert (given_up.error["error"], given_up.total, given_up.attempts) == ("DeadlinePassed", 10.0, 1)
+    assert (again.error, again.total, again.queue, again.attempts) == (None, 8.0, 5.0, 2)
+    assert (sent, clock.told, clock.now) == ([1, 2, 2], [1, 2], 114.0)
+
+
+class Clock:
+    """Time that passes only while somebody waits for an answer."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.told: list[int] = []
+        self._due: list[tuple[float, Future[Any], Any]] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def answers(self, seconds: float, answer: Any) -> Future[Any]:
+        self._due.append((self.now + seconds, Future(), answer))
+        return self._due[-1][1]
+
+    def wait(self, futures: Iterable[Future[Any]], timeout: float, _: str) -> SimpleNamespace:
+        """What :func:`concurrent.futures.wait` does until the first is done."""
+        end = self.now + timeout
+        self.now = min([end, *(at for at, future, _ in self._due if not future.done())])
+        for at, future, answer in self._due:
+            if at <= self.now and not future.done():
+                set_ = future.set_exception if isinstance(answer, Exception) else future.set_result
+                set_(answer)
+        return SimpleNamespace(done={future for future in futures if future.done()})
 
 
 @pytest.mark.parametrize(
