@@ -111,7 +111,7 @@ class Follower:
             if isinstance(answer, str):
                 self.ask_for_end(answer)
         elif isinstance(answer, (ServiceUnreachable, EndpointFailed)):
-            # Whether it was heard is not known: it is asked again, until the requests' deadlines take them out.
+            # Whether it was heard is not known: it is asked again until that is.
             move.not_before = time.monotonic() + 1.0
             self._tell_all(move, Progress(state=f"trying again: {answer.message}"))
         elif isinstance(answer, NodexferError):
@@ -128,19 +128,14 @@ class Follower:
         """Ask what is due; seconds until something is."""
         for move in list(self.moves):
             if move.stage == "asking" and now >= move.not_before:
-                self._resubmit_or_end(move)
+                # Also where nobody wants it any more: only the answer tells which task is to be ended.
+                self.submit(move)
             elif move.stage == "moving" and not move.live:
                 self._cancel(move, None)
         followed = [move for move in self.moves if move.stage in ("moving", "cancelling")]
         if followed and not self._polling and now >= self._next_poll:
             self._poll(followed)
         return max(self._next_poll - now, 0.0) if followed and not self._polling else _POLL[1]
-
-    def _resubmit_or_end(self, move: Move) -> None:
-        if move.live:
-            self.submit(move)
-        else:
-            self._end(move, None)
 
     def _poll(self, moves: Sequence[Move]) -> None:
         self._polling = True

@@ -341,6 +341,22 @@ def test_a_cancellation_that_was_not_heard_is_repeated(place: Place, monkeypatch
     assert place.leftovers() == []
 
 
+def test_a_task_whose_answer_was_lost_is_ended_with_its_request(place: Place) -> None:
+    """Whether Globus has heard of it is not known: only the same submission again tells the task."""
+    (place.site / "a").write_text("a")
+    place.globus.held = True
+    place.globus.errors["submitted"] = [ServiceUnreachable("gone", "")]
+    with place.desk():
+        waiting = stage_in(place)
+        eventually(lambda: place.globus.jobs)
+        spool.cancel(request_of(place))
+        with pytest.raises(Interrupted):
+            waiting.result()
+        eventually(lambda: place.said[-1] == {"busy": 0})
+    assert [job.document.status for job in place.globus.jobs.values()] == ["FAILED"]
+    assert place.leftovers() == []
+
+
 def test_a_task_that_the_service_does_not_list_ends_with_its_request(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
