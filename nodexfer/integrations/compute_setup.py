@@ -16,7 +16,7 @@ from typing import Any
 
 import nodexfer
 from nodexfer.errors import ConfigInvalid, ConfigMissing, DestinationExists
-from nodexfer.integrations import sites
+from nodexfer.integrations import compute_schema, sites
 
 #: The endpoint's own files; a README may be beside them.
 TEMPLATE = "user_config_template.yaml.j2"
@@ -79,7 +79,7 @@ def init(
     if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name) is None:
         raise ConfigInvalid(f"{name!r} can not be an endpoint's name: letters, digits, - and _ are wanted.", _HELP)
     said = {key: value for key, value in options.items() if value is not None}
-    refuse_unknown(source, site, said)
+    compute_schema.refuse(f"{source}/{SCHEMA}", site, said)
     base = user_directory(environ)
     target = f"{base}/{name}"
     if os.path.lexists(target) and not overwrite:
@@ -119,15 +119,6 @@ def _quoted(value: Any) -> Any:
     if isinstance(value, str):
         return json.dumps(value)
     return [_quoted(one) for one in value] if isinstance(value, (list, tuple)) else value
-
-
-def refuse_unknown(source: str, site: str, options: Mapping[str, Any]) -> None:
-    """:raises ConfigInvalid: the site's template has no such option."""
-    with open(f"{source}/{SCHEMA}", encoding="utf-8") as file:
-        known = json.load(file)["properties"]
-    for key in options:
-        if key not in known:
-            raise ConfigInvalid(f"A block at {site} has no {key}; it has: {', '.join(known)}.", _HELP)
 
 
 def _write(path: str, text: str) -> None:

@@ -26,14 +26,14 @@ def init(environ: dict[str, str], name: str = "mine", site: str = "slurm", **opt
 
 
 def test_a_configuration_is_written_for_its_user_alone(environ: dict[str, str]) -> None:
-    made = init(environ, queue="q'\"q", nodes=2, common=["site:/a"], account=None)
+    made = init(environ, worker_init="q'\"q", nodes=2, common=["site:/a"], account=None)
     assert sorted(os.listdir(made.parent)) == ["mine"]
     assert sorted(os.listdir(made)) == sorted(compute_setup.FILES)
     assert made.stat().st_mode & 0o777 == made.parent.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in made.iterdir()} == {0o600}
     lines = (made / compute_setup.TEMPLATE).read_text().splitlines()
     quoted = json.dumps(json.dumps("q'\"q"))
-    assert lines[1] == "{%- set queue = queue | default(" + quoted + ") %}"
+    assert lines[1] == "{%- set worker_init = worker_init | default(" + quoted + ") %}"
     assert lines[2:4] == [
         "{%- set nodes = nodes | default(2) %}",
         '{%- set common = common | default(["\\"site:/a\\""]) %}',
