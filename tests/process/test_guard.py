@@ -141,7 +141,9 @@ def test_a_tree_that_ignores_sigterm_is_killed_at_the_timeout(here: Place) -> No
 
 
 def test_when_gcp_ends_by_itself_its_code_comes_through_and_the_rest_is_killed(here: Place) -> None:
-    running = start(here, "held = address()\norphan()\nrelay()\nnote('ready', '')\ntime.sleep(0.3)\nsys.exit(7)")
+    end = "while not os.path.exists(f'{directory}/end'): time.sleep(0.01)\nsys.exit(7)"
+    running = start(here, f"held = address()\norphan()\nrelay()\n{end}")
+    Path(f"{here.working}/end").touch()
     eventually(lambda: not running.alive)
     assert running.returncode == 7
     assert strays(here.working) == []

@@ -89,7 +89,7 @@ def together(children: list[subprocess.Popen[str]]) -> list[str]:
             assert child.stdin is not None
             child.stdin.write("go\n")
             child.stdin.flush()
-        outputs = [child.communicate(timeout=50) for child in children]
+        outputs = [child.communicate(timeout=150) for child in children]
     finally:
         for child in children:
             child.kill()

@@ -83,7 +83,7 @@ def finish(workers: Sequence[procs.Process]) -> list[tuple[int, int]]:
 
 
 def test_no_update_of_many_processes_is_lost(config: Config) -> None:
-    counts = finish(start(config, 12, 60.0, 30))
+    counts = finish(start(config, 12, 150.0, 30))
     assert [served for served, _ in counts] == [30] * 12
     found = holds(config)
     assert len(found) == sum(kept for _, kept in counts)

@@ -27,7 +27,7 @@ MIB = 1024 * 1024
 SIZE = 64 * MIB
 #: So much is across when it is cut; the rest takes longer than the cut.
 BEFORE = 16 * MIB
-RATE = 30_000_000
+RATE = 10_000_000
 
 
 @pytest.fixture

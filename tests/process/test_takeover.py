@@ -217,7 +217,7 @@ def test_a_transfer_goes_on_when_its_leader_is_killed(user: Config, one: Script,
     data = os.urandom(3_000_000)
     (box.site / "a").write_bytes(data)
     name = ready(user, one.job.key).endpoint_id
-    box.sandbox.fault("slow", endpoint=name, bytes_per_second=1_000_000)
+    box.sandbox.fault("slow", endpoint=name, bytes_per_second=40_000)
     with script("2") as two:
         two.acquire()
         code, _ = two.run("true; nodexfer=1; echo > $NODEXFER_SCRATCH/started")

@@ -23,7 +23,7 @@ def test_the_service_is_asked_alike_by_either_version(box: Box, tmp_path: Path, 
     home.mkdir()
     done = procs.run(
         [python, "-W", "error", str(DRIVER), box.sandbox.directory, str(box.site), str(home)],
-        timeout=50,
+        timeout=150,
         environ={"PYTHONPATH": str(ROOT), "HOME": str(home), "PATH": "/usr/bin:/bin"},
         cwd=str(home),
     )

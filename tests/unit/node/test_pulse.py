@@ -40,7 +40,7 @@ def quiet(desk: procs.Process) -> int:
 
     def still() -> bool:
         seen.append(threads.main_ran(desk.pid))
-        return len(seen) > 5 and len(set(seen[-5:])) == 1
+        return len(seen) > 5 and len(set(seen[-5:])) == 1 and threads.states(desk.pid) == {"S"}
 
     eventually(still)
     return desk.pid

@@ -461,7 +461,7 @@ def test_what_was_there_comes_back_when_the_service_goes_away_in_between(
 
     def move() -> None:
         with pytest.raises(NodexferError) as caught:
-            send(place.client(seconds=1.0), sends, **flags)
+            send(place.client(seconds=3.0), sends, **flags)
         outcome.append(caught.value)
 
     thread = threading.Thread(target=move)
