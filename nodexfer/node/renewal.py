@@ -68,6 +68,11 @@ class Renewal(threading.Thread):
         began = now()
         try:
             leases.renew(self._lease)
+            if self._until <= began:
+                # GCP was stopped, and somebody may be about to take what nobody renewed: he looks once more first.
+                self._over.wait(LOOK_SECONDS)
+                began = now()
+                leases.renew(self._lease)
             self._until = began + leases.allowance(self._lease)
         except LeaseLost as error:
             self.lost = error

@@ -97,7 +97,12 @@ class _Chooser:
         held = [
             f"{one.entry.name} is held by {one.top.holder}" for one in self._seen if one.top and not one.top.released
         ]
-        return ", ".join(held) or "others wait longer"
+        unread = [
+            f"what is said of {one.entry.name} can not be read"
+            for one in self._seen
+            if one.top is None and one.verdict is Verdict.HELD
+        ]
+        return ", ".join([*held, *unread]) or "others wait longer"
 
     def _of(self, *verdicts: Verdict) -> list[_Candidate]:
         return [candidate for candidate in self._seen if candidate.verdict in verdicts]
@@ -105,7 +110,7 @@ class _Chooser:
     def _judge(self, entry: PoolEntry) -> _Candidate:
         try:
             top = leases.top(entry.directory)
-        except PoolEntryBroken:  # removed since we listed the pool
+        except (PoolEntryBroken, OSError):  # removed since we listed the pool; a file system that is not well now
             return _Candidate(entry, None, Verdict.HELD)
         if top is None or top.released:
             return _Candidate(entry, top, Verdict.FREE)
@@ -149,4 +154,6 @@ class _Chooser:
     def _take_silent(self, candidate: _Candidate) -> Lease | None:
         """After the whole duration without a renewal, and a minute of "not connected" by the service."""
         assert candidate.top is not None
-        return self._take(candidate) if self._inquiry.disconnected(candidate.top) else None
+        if not self._inquiry.disconnected(candidate.top) or leases.top(candidate.entry.directory) != candidate.top:
+            return None  # the owner's file system may have come back while the service was asked
+        return self._take(candidate)

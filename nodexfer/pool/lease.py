@@ -203,7 +203,7 @@ def renew(lease: Lease) -> None:
     try:
         os.utime(lease.path)
         highest = numbers(lease.directory)[-1]
-    except (FileNotFoundError, PoolEntryBroken) as error:
+    except (FileNotFoundError, IndexError, PoolEntryBroken) as error:
         raise LeaseLost(f"The lease {lease.path} is gone.") from error
     if highest != lease.number:
         other = top(lease.directory)

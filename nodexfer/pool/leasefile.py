@@ -77,15 +77,19 @@ def path_of(directory: str, number: int) -> str:
 
 
 def read(directory: str, number: int) -> Lease | None:
-    """None when it is gone (its number is not the highest any more)."""
+    """None when it is gone: its number is not the highest any more, or its owner has just written it anew."""
     try:
         # Opening makes NFS ask the server for the time stamp (close-to-open consistency, nfs(5)).
         descriptor = os.open(path_of(directory, number), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        with open(descriptor, "rb") as file:
+            stamp = os.fstat(descriptor).st_mtime_ns
+            text = file.read(65536)
     except FileNotFoundError:
         return None
-    with open(descriptor, "rb") as file:
-        stamp = os.fstat(descriptor).st_mtime_ns
-        text = file.read(65536)
+    except OSError as error:
+        if error.errno != errno.ESTALE:  # renamed over by another host while we had it open (open(2))
+            raise
+        return None
     try:
         record = json.loads(text)
         if record.pop("format") != FORMAT:

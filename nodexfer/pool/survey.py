@@ -41,7 +41,7 @@ def _endpoint(entry: PoolEntry) -> dict[str, Any]:
         return {**row, "state": "broken"}
     try:
         top = leases.top(entry.directory)
-    except PoolEntryBroken:  # removed since the pool was listed
+    except (PoolEntryBroken, OSError):  # removed since the pool was listed; or not to be read
         return {**row, "state": "broken"}
     if top is None or top.released:
         return row

@@ -10,6 +10,7 @@ import pytest
 
 from nodexfer.errors import LeaseLost
 from nodexfer.gcp.guard import now
+from nodexfer.node import renewal as renewal_module
 from nodexfer.node.renewal import Renewal
 from nodexfer.pool import lease as leases
 from tests.support import eventually
@@ -73,6 +74,30 @@ def test_a_file_system_that_fails_is_tried_again(
     renewal.start()
     assert heard.wait(10)
     assert len(calls) == 2
+
+
+def test_a_lease_that_had_run_out_is_good_again_when_nobody_took_it_at_the_same_moment(
+    renewal: Renewal, heard: threading.Event, lease: leases.Lease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system comes back when another node has just found the lease silent: both would start GCP."""
+    renewed: list[float] = []
+
+    def taken_at_the_same_moment(mine: leases.Lease) -> None:
+        if renewal.left > 0:
+            raise OSError("the file server is away")
+        really(mine)
+        renewed.append(renewal.left)
+        if len(renewed) == 1:
+            assert leases.take(lease.directory, 2, ME._replace(place="another"), "endpoint", 1.0) is not None
+
+    really = leases.renew
+    monkeypatch.setattr(renewal_module, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(leases, "renew", taken_at_the_same_moment)
+    renewal.start()
+    assert heard.wait(20)
+    assert isinstance(renewal.lost, LeaseLost)
+    assert renewal.left <= 0, "GCP was never allowed to start"
+    assert len(renewed) == 1
 
 
 def test_a_lease_that_another_has_taken_is_lost_and_never_renewed_again(

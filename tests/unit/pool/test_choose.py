@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -134,6 +135,25 @@ def test_broken_entries_are_passed_over_and_named_when_there_is_nothing_else(tmp
     assert at_once(config(tmp_path)).entry == "node-2"
 
 
+def test_a_file_system_that_is_not_well_for_a_moment_ends_no_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_entry(tmp_path, "node-1")
+    heard: list[str] = []
+
+    def well_again(text: str) -> None:
+        heard.append(text)
+        monkeypatch.undo()
+
+    def broken(directory: str) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(leases, "top", broken)
+    assert acquire(config(tmp_path), ME, Deadline(60), well_again, NOBODY, lambda _: None).number == 1
+    (said,) = heard
+    assert said.endswith("what is said of node-1 can not be read")
+
+
 def neighbour(tmp_path: Path, place: str) -> Path:
     node_dir = tmp_path / "neighbour"
     node_dir.mkdir(mode=0o700)
@@ -227,6 +247,23 @@ def test_a_silent_owner_loses_what_the_service_calls_not_connected(tmp_path: Pat
     assert found.number == 2
     assert set(asked) == {f"{ID}1"}
     assert len(asked) > 1
+
+
+def test_a_silent_owner_that_is_back_while_the_service_is_asked_keeps_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = give_to(add_entry(tmp_path, "node-1"), OTHER, duration=0.1)
+    asked: list[Lease] = []
+
+    def disconnected(inquiry: Inquiry, lease: Lease) -> bool:
+        asked.append(lease)
+        leases.renew(theirs)
+        return True
+
+    monkeypatch.setattr(Inquiry, "disconnected", disconnected)
+    with pytest.raises(PoolExhausted):
+        in_time(tmp_path, NOBODY, 0.5)
+    assert asked
 
 
 def test_the_scheduler_is_asked_only_after_a_silence_and_its_yes_frees(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -125,6 +126,35 @@ def test_a_lease_whose_file_is_gone_is_lost(tmp_path: Path) -> None:
     os.unlink(mine.path)
     with pytest.raises(LeaseLost, match="gone"):
         leases.renew(mine)
+
+
+def test_a_lease_whose_files_all_go_while_it_is_renewed_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = take(tmp_path, 1)
+    monkeypatch.setattr(leases, "numbers", lambda directory: [])
+    with pytest.raises(LeaseLost, match="gone"):
+        leases.renew(mine)
+
+
+def test_a_lease_that_its_owner_writes_anew_while_it_is_read_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NFS: what was renamed over on the server is a stale handle to who has it open."""
+    mine = take(tmp_path, 3)
+    stale, fstat = [True], os.fstat
+
+    def once(descriptor: int) -> os.stat_result:
+        if stale:
+            stale.pop()
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return fstat(descriptor)
+
+    monkeypatch.setattr(os, "fstat", once)
+    top = leases.top(str(tmp_path))
+    assert not stale
+    assert top is not None
+    assert top.number == mine.number
 
 
 def test_given_back_it_is_free_and_keeps_its_number(tmp_path: Path) -> None:
