@@ -21,8 +21,9 @@ FOREIGN = ("NODEXFER_", "GLOBUS_", "SLURM_", "PBS_", "_NODEXFER_", "NO_COLOR", "
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE, signal.SIGUSR1)
 #: What a command makes that was told nothing: a test that does so reached for the real node.
 REAL_NODE_DIR = f"/tmp/nodexfer-{os.geteuid()}"
-#: Seconds that processes have to end by themselves once a test has stopped them.
-GRACE = 5.0
+#: Seconds that processes have to end by themselves once a test has stopped them: a keeper whose place was removed looks
+#: every 5 s, and a busy machine adds to that.
+GRACE = 30.0
 
 
 #: How often this process has reached for :data:`REAL_NODE_DIR`, or started a command that was told nothing. The
