@@ -41,8 +41,8 @@ def test_a_lease_that_is_renewed_lasts_longer_than_it_was_taken_for(renewal: Ren
     first = now() + renewal.left
     renewal.start()
     eventually(lambda: now() > first + 0.3)
-    assert heard.is_set()
-    assert renewal.left > 0
+    assert heard.wait(10)
+    eventually(lambda: renewal.left > 0)
     assert renewal.lost is None
 
 
@@ -50,14 +50,16 @@ def test_what_is_allowed_counts_from_the_beginning_of_the_renewal(
     renewal: Renewal, heard: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file system that takes its time must not lengthen what the lease allows."""
-    release = threading.Event()
-    monkeypatch.setattr(leases, "renew", lambda _: release.wait(10))
+    release, over = threading.Event(), threading.Event()
+    # The one after it comes 0.3 s later, and is not what is looked at.
+    monkeypatch.setattr(leases, "renew", lambda _: (over if heard.is_set() else release).wait(20))
     renewal.start()
     eventually(lambda: renewal.left < 0)
     release.set()
     assert heard.wait(10)
     # It began 0.3 s after the lease was taken; from its end on it would be two seconds.
     assert renewal.left < 1.0
+    over.set()
 
 
 def test_a_file_system_that_fails_is_tried_again(
@@ -73,7 +75,7 @@ def test_a_file_system_that_fails_is_tried_again(
     monkeypatch.setattr(leases, "renew", fail_once)
     renewal.start()
     assert heard.wait(10)
-    assert len(calls) == 2
+    assert len(calls) >= 2
 
 
 def test_a_lease_that_had_run_out_is_good_again_when_nobody_took_it_at_the_same_moment(
