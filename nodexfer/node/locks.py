@@ -128,16 +128,18 @@ def _taken_too_long(path: str, seconds: float) -> NodeError:
 def owner(path: str) -> int | None:
     """The process that has the lock, by /proc/locks (proc(5)).
 
-    None: nobody has it, or a process that can not be seen from our pid namespace. Only inodes are compared (a device
-    is called otherwise there on some file systems): the caller must know more of the process than this.
+    None: nobody has it, or a process that can not be seen from our pid namespace. A device is called otherwise there on
+    some file systems: where none is called as ours, only inodes are compared, and two file systems may have the same.
+    The caller must know more of the process than this.
     """
     try:
-        inode = str(os.stat(path).st_ino)
+        found = os.stat(path)
         with open("/proc/locks", encoding="ascii") as file:
             rows = [line.split() for line in file]
     except OSError:
         return None
-    for fields in rows:
-        if fields[1] == "FLOCK" and fields[3] == "WRITE" and fields[5].rpartition(":")[2] == inode:
-            return int(fields[4]) or None
-    return None
+    owners = {row[5]: int(row[4]) for row in rows if row[1] == "FLOCK" and row[3] == "WRITE"}
+    inode = f":{found.st_ino}"
+    ours = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}{inode}"
+    name = ours if ours in owners else next((name for name in owners if name.endswith(inode)), "")
+    return owners.get(name) or None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -30,7 +30,7 @@ class Ask(NamedTuple):
 
     @classmethod
     def everybody(cls, config: Config) -> Ask:
-        return cls(partial(ask_service, config), ask_scheduler)
+        return cls(partial(ask_service, config), partial(ask_scheduler, config))
 
 
 def ask_service(config: Config, endpoint_id: str) -> bool | None:
@@ -47,9 +47,14 @@ def ask_service(config: Config, endpoint_id: str) -> bool | None:
     return {"connected": True, "not connected": False}.get(done.out.strip()) if done.code == 0 else None
 
 
-def ask_scheduler(lease: Lease) -> bool | None:
-    """What the scheduler says of the run that owns ``lease``. At most two processes of at most 10 s each."""
-    return scheduler.is_over(scheduler.Job(lease.scheduler, lease.cluster, lease.job, lease.run), procs.run)
+def ask_scheduler(config: Config, lease: Lease) -> bool | None:
+    """What the scheduler says of the run that owns ``lease``. At most two processes of at most 10 s each, and each for
+    less than a leader may be silent."""
+
+    def run(argv: Sequence[str], *, timeout: float) -> procs.Completed:
+        return procs.run(argv, timeout=min(timeout, config.silence / 2))
+
+    return scheduler.is_over(scheduler.Job(lease.scheduler, lease.cluster, lease.job, lease.run), run)
 
 
 class Inquiry:

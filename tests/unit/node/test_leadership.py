@@ -17,6 +17,7 @@ from nodexfer.errors import GcpMissing, RecordNewer
 from nodexfer.node import endpoint, jobend, keeper, leader, locks, registry, rubbish, work
 from nodexfer.node.leadership import YIELD_SECONDS, Leadership
 from nodexfer.node.order import Order
+from nodexfer.pool import lease as leases
 from tests.support import eventually
 from tests.support.holding import job, place
 
@@ -91,6 +92,68 @@ def test_the_heart_beats_while_the_thread_works_and_not_while_it_hangs(
         end.set()
     eventually(lambda: not leadership.running)
     assert not beats(config, leadership), "it leads no more"
+
+
+def test_the_heart_beats_while_a_gcp_is_waited_for_that_does_not_end(
+    config: Config, lead: Callable[[Callable[[], object]], Leadership]
+) -> None:
+    """A leader that mends may wait for that for longer than others bear its silence."""
+    child = procs.spawn(["sleep", "60"])
+
+    def run() -> None:
+        endpoint.Notice(config.node_paths, job().key, 0.0).say(endpoint.MENDING)
+        child.wait(60.0)
+
+    leadership = lead(run)
+    leadership.want([wanted()])
+    try:
+        for _ in range(5):
+            eventually(lambda: beats(config, leadership))
+    finally:
+        child.kill()
+    eventually(lambda: not leadership.running)
+
+
+def test_who_waited_at_a_directory_that_was_replaced_meanwhile_does_not_lead(
+    config: Config, lead: Callable[[Callable[[], object]], Leadership], lingers: list[float]
+) -> None:
+    """What lies at the path is another place, with a leader of its own."""
+    before = os.open(config.node_dir, os.O_RDONLY)
+    assert locks.try_lock(before)
+    led = threading.Event()
+    leadership = lead(led.set)
+    leadership.want([wanted()])
+    eventually(lambda: leadership.waits)
+    inode = str(os.fstat(before).st_ino)
+    eventually(lambda: any("->" in line and inode in line for line in Path("/proc/locks").read_text().splitlines()))
+    os.rename(config.node_dir, f"{config.node_dir}-old")
+    os.mkdir(config.node_dir, 0o700)
+    os.close(before)
+    eventually(lambda: not leadership.running)
+    assert not led.is_set()
+
+
+@pytest.mark.parametrize(
+    ("before", "fenced"),
+    [
+        (None, False),
+        ({"fenced": True}, True),
+        ({"fenced": False}, False),
+        ({"fenced": True, "lease": 6}, False),
+        ({"fenced": True, "entry": "node-2"}, False),
+    ],
+    ids=str,
+)
+def test_only_what_was_fenced_under_this_very_lease_is_not_fenced_again(
+    config: Config, before: dict[str, Any] | None, fenced: bool
+) -> None:
+    notice = endpoint.Notice(config.node_paths, "another", 0.0)
+    if before is not None:
+        notice.say(endpoint.READY, **{"entry": "node-1", "lease": 7, **before})
+    term = leader.Term(config, job(), -1, 0.0, Order(), 0.0)
+    me = leases.Me("local", "", "host", "boot", "place", config.node_dir, "1", 0)
+    lease = leases.Lease(7, "endpoint", "node-1", "/pool/node-1", *me, 300.0, 0.0, False)
+    assert term._was_fenced(lease) == fenced
 
 
 def moving(config: Config) -> Path:

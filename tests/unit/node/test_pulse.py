@@ -11,7 +11,7 @@ import pytest
 
 from nodexfer import procs
 from nodexfer.node import threads
-from nodexfer.node.pulse import Pulse
+from nodexfer.node.pulse import SPIN_SECONDS, Pulse
 from tests.support.waiting import eventually
 
 #: A thread that waits, and a main thread that works or waits as it is told.
@@ -94,6 +94,19 @@ def test_one_that_works_is_not_lost_whatever_it_says(desk: procs.Process) -> Non
     before = threads.main_ran(desk.pid)
     eventually(lambda: threads.main_ran(desk.pid) > before)
     assert lost_at(pulse, 0, 31) == []
+
+
+def test_one_that_works_and_never_answers_is_lost_in_the_end(quiet: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may turn in a circle; the next one goes on with what it was at."""
+    ticks = iter(range(10**6))
+    monkeypatch.setattr(threads, "main_ran", lambda _: next(ticks))
+    pulse = Pulse(quiet)
+    assert lost_at(pulse, 0, int(SPIN_SECONDS)) == []
+    assert lost_at(pulse, int(SPIN_SECONDS), int(SPIN_SECONDS) + 40) != []
+    answers = Pulse(quiet)
+    for begin in range(0, 4 * int(SPIN_SECONDS), 400):
+        assert lost_at(answers, begin, begin + 400) == []
+        answers.heard(begin + 400.0)
 
 
 def test_one_that_waits_for_a_disk_is_not_lost(quiet: int, monkeypatch: pytest.MonkeyPatch) -> None:

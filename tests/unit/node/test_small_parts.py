@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 import select
 import signal
@@ -68,6 +69,20 @@ def test_a_lock_on_a_file_that_was_replaced_meanwhile_is_not_believed(tmp_path: 
     waiter.join(10)
     assert locks.same(got[0], path)
     os.close(got[0])
+
+
+@pytest.mark.parametrize(("ours", "owner"), [("{device}", 17), ("00:fe", 18)], ids=["known", "called otherwise"])
+def test_the_owner_of_a_lock_is_not_another_file_systems_inode_of_that_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ours: str, owner: int
+) -> None:
+    """A tmpfs numbers its inodes from 1 on, and a host has many."""
+    found = os.stat(tmp_path)
+    device = ours.format(device=f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}")
+    rows = ["1: FLOCK  ADVISORY  WRITE 18 00:ff:{0} 0 EOF", "1: -> FLOCK  ADVISORY  WRITE 19 {1}:{0} 0 EOF"]
+    rows.append("2: FLOCK  ADVISORY  WRITE 17 {1}:{0} 0 EOF")
+    table = io.StringIO("".join(f"{row.format(found.st_ino, device)}\n" for row in rows))
+    monkeypatch.setattr(locks, "open", lambda *_, **__: table, raising=False)
+    assert locks.owner(str(tmp_path)) == owner
 
 
 def test_the_kernel_frees_the_lock_of_a_killed_process(tmp_path: Path) -> None:

@@ -262,7 +262,7 @@ def test_a_silent_owner_that_is_back_while_the_service_is_asked_keeps_it(
 
     monkeypatch.setattr(Inquiry, "disconnected", disconnected)
     with pytest.raises(PoolExhausted):
-        in_time(tmp_path, NOBODY, 0.5)
+        in_time(tmp_path, NOBODY, 2.0)
     assert asked
 
 
@@ -276,6 +276,21 @@ def test_the_scheduler_is_asked_only_after_a_silence_and_its_yes_frees(tmp_path:
 
     assert in_time(tmp_path, Ask(lambda endpoint: None, over), 10).number == 2
     assert asked == [("18", 0)]
+
+
+def test_a_place_that_goes_on_under_another_job_while_the_scheduler_is_asked_keeps_its_lease(tmp_path: Path) -> None:
+    theirs = give_to(add_entry(tmp_path, "node-1"), OTHER, duration=0.6)
+    resumed: list[Lease | None] = []
+
+    def over(lease: Lease) -> bool:
+        leases.renew(theirs)
+        resumed.append(leases.resume(theirs, OTHER._replace(job="19")))
+        return True
+
+    with pytest.raises(PoolExhausted, match="held by job 19"):
+        in_time(tmp_path, Ask(lambda endpoint: None, over), 0.9)
+    assert resumed
+    assert None not in resumed
 
 
 def counting(answers: list[Lease]) -> Callable[[Lease], None]:
