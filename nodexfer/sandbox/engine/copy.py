@@ -11,8 +11,8 @@ from nodexfer.sandbox.engine.journal import Journal
 from nodexfer.sandbox.model import FileJob
 from nodexfer.sandbox.storage import Stat, Storage, StorageError
 
-#: From this size on the source's checksum is computed while the bytes are under way.
-BESIDE_BYTES = 8 * 1024 * 1024
+#: From this size on both sides read for their checksums at once; below, a thread takes longer to start.
+BESIDE_BYTES = 1024 * 1024
 
 
 class Ends(NamedTuple):
@@ -103,7 +103,6 @@ class Copy:
 
     def _move(self) -> None:
         job = self._job
-        beside = _Beside(self._ends.source, job) if self._verify and job.size >= BESIDE_BYTES else None
         modified = job.modified if self._keep_time else None
         begin = job.offset
         for confirmed in self._ends.destination.write(job.destination, begin, self._blocks(begin), modified):
@@ -113,8 +112,6 @@ class Copy:
             message = f"{job.source} had {job.size} bytes when it was looked at and {size} when it was read."
             self._restat()
             raise StorageError("FILE_SIZE_CHANGED", message)
-        if beside is not None:
-            job.checksum = beside.result()
 
     def _blocks(self, begin: int) -> Iterator[bytes]:
         try:
@@ -126,16 +123,17 @@ class Copy:
             raise
 
     def _agrees(self) -> bool:
+        """Both sides read what lies there, once nothing moves any more."""
         job = self._job
+        beside = _Beside(self._ends.destination, job) if job.size >= BESIDE_BYTES else None
         try:
-            ours = job.checksum or self._ends.source.checksum(job.source, job.algorithm)
+            ours = self._ends.source.checksum(job.source, job.algorithm)
         except StorageError as error:
             self.at_source = error
             raise
-        job.checksum = None
         if job.external_checksum is not None and ours.lower() != job.external_checksum.lower():
             raise StorageError("EXTERNAL_CHECKSUM_MISMATCH", f"{job.source} does not have the checksum that was given.")
-        theirs = self._ends.destination.checksum(job.destination, job.algorithm)
+        theirs = beside.result() if beside else self._ends.destination.checksum(job.destination, job.algorithm)
         self._journal.checksummed(job.size)
         if ours != theirs:
             return False
@@ -144,20 +142,25 @@ class Copy:
 
 
 class _Beside:
-    """The source's checksum, computed in a thread of its own while the file is read a second time for the transfer."""
+    """The destination's checksum, computed in a thread of its own while the source computes its own."""
 
-    def __init__(self, source: Storage, job: FileJob) -> None:
-        self._found: str | None = None
-        self._thread = threading.Thread(target=self._run, args=(source, job.source, job.algorithm), daemon=True)
+    def __init__(self, destination: Storage, job: FileJob) -> None:
+        self._found = ""
+        self._error: Exception | None = None
+        self._thread = threading.Thread(
+            target=self._run, args=(destination, job.destination, job.algorithm), daemon=True
+        )
         self._thread.start()
 
-    def _run(self, source: Storage, path: str, algorithm: str) -> None:
+    def _run(self, destination: Storage, path: str, algorithm: str) -> None:
         try:
-            self._found = source.checksum(path, algorithm)
-        except StorageError:
-            self._found = None
+            self._found = destination.checksum(path, algorithm)
+        except Exception as error:  # noqa: BLE001 (whatever it is, it is raised where the result is wanted)
+            self._error = error
 
-    def result(self) -> str | None:
-        """None when it could not be had: it is asked for once more then, and its error is seen."""
+    def result(self) -> str:
+        """:raises StorageError: the destination's own."""
         self._thread.join()
+        if self._error is not None:
+            raise self._error
         return self._found
