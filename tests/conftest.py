@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.hygiene import Before, clean_environment, environment
 
-pytest_plugins = ["tests.support.sandbox", "tests.support.compute"]
+pytest_plugins = ["tests.support.sandbox", "tests.support.compute", "tests.support.user"]
 
 # A shell's background job starts with interrupts ignored, and so would all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -9,8 +9,6 @@ import click
 from nodexfer.cli import compute_ask, example, render
 from nodexfer.cli.worker_init import wrapper
 
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print data for programs.")
-
 
 @click.group(epilog=example("nodexfer compute init --site slurm --account ABC --queue normal mine"))
 def compute() -> None:
@@ -62,7 +60,7 @@ def init(
 @compute.command(epilog=example("nodexfer compute validate mine -o nodes=2"))
 @click.argument("name")
 @compute_ask.OPTIONS
-@_JSON
+@compute_ask.JSON
 def validate(name: str, given: tuple[str, ...], as_json: bool) -> None:
     """Show the submit script of a block of NAME, made by the endpoint's own code.
 

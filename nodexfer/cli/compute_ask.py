@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from nodexfer.errors import ConfigInvalid
 if TYPE_CHECKING:
     from nodexfer.integrations.compute_settings import Settings
 
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print data for programs.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print data for programs.")
 OPTIONS = click.option(
     "--option",
     "-o",
@@ -37,6 +38,9 @@ _TIMEOUT = click.option(
 _RETRIES = click.option(
     "--max-retries", type=click.IntRange(0), metavar="N", help="Send again what failed by no fault."
 )
+_JOBS = click.option(
+    "--num-jobs", type=click.IntRange(1, 1000), default=5, show_default=True, help="Jobs side by side."
+)
 _SOURCE = click.option("--source", default="", metavar="URL", help="What each job stages in.")
 _DESTINATION = click.option("--destination", default="", metavar="URL", help="A directory that each job stages out to.")
 
@@ -53,13 +57,6 @@ def options(given: tuple[str, ...]) -> dict[str, Any]:
         except ValueError:
             found[key] = value
     return found
-
-
-def _asking(command: Callable[..., Any]) -> Callable[..., Any]:
-    """What every command of these has."""
-    for decorate in (_JSON, _RETRIES, _TIMEOUT, OPTIONS, _AUTH):
-        command = decorate(command)
-    return click.argument("uuid", required=False, default="")(command)
 
 
 def _settings(
@@ -84,10 +81,29 @@ def _settings(
     return found
 
 
+def _asking(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What every command has that sends functions; ``command`` gets its ``settings``, and the rest as it is."""
+
+    @functools.wraps(command)
+    def asked(
+        uuid: str,
+        auth_method: str | None,
+        given: tuple[str, ...],
+        function_timeout: float | None,
+        max_retries: int | None,
+        **rest: Any,
+    ) -> Any:
+        return command(_settings(uuid, auth_method, given, function_timeout, max_retries), **rest)
+
+    for decorate in (JSON, _RETRIES, _TIMEOUT, OPTIONS, _AUTH, _DESTINATION, _SOURCE, _JOBS):
+        asked = decorate(asked)
+    return click.argument("uuid", required=False, default="")(asked)
+
+
 @click.command(epilog=example("nodexfer compute check 9a947ba5-f537-4681-acf3-cc66485aadec"))
 @click.argument("uuid", required=False, default="")
 @_AUTH
-@_JSON
+@JSON
 def check(uuid: str, auth_method: str | None, as_json: bool) -> None:
     """Say whether endpoint UUID is online, and under which identity you ask.
 
@@ -116,21 +132,8 @@ def check(uuid: str, auth_method: str | None, as_json: bool) -> None:
 
 
 @click.command(epilog=example("nodexfer compute selftest --num-jobs 5 --source site:/input UUID"))
-@click.option("--num-jobs", type=click.IntRange(1, 1000), default=5, show_default=True, help="Jobs side by side.")
-@_SOURCE
-@_DESTINATION
 @_asking
-def selftest(
-    uuid: str,
-    num_jobs: int,
-    source: str,
-    destination: str,
-    auth_method: str | None,
-    given: tuple[str, ...],
-    function_timeout: float | None,
-    max_retries: int | None,
-    as_json: bool,
-) -> int:
+def selftest(settings: Settings, num_jobs: int, source: str, destination: str, as_json: bool) -> int:
     """Run jobs side by side on endpoint UUID, and print what each took.
 
     A job holds its node, stages --source in, reads it, and stages a line of text out to --destination. The queue's time
@@ -139,7 +142,6 @@ def selftest(
     """
     from nodexfer.integrations import compute_service, compute_trials
 
-    settings = _settings(uuid, auth_method, given, function_timeout, max_retries)
     client = compute_service.connect(settings, os.environ)
     compute_service.need_online(compute_service.look(client, settings.endpoint_id))
 
@@ -178,29 +180,14 @@ def _row(answer: Any) -> tuple[object, ...]:
     show_default=True,
     help="What to look at; comprehensive is all of it.",
 )
-@click.option("--num-jobs", type=click.IntRange(1, 1000), default=5, show_default=True, help="Jobs side by side.")
-@_SOURCE
-@_DESTINATION
 @_asking
-def diagnose(
-    uuid: str,
-    kind: str,
-    num_jobs: int,
-    source: str,
-    destination: str,
-    auth_method: str | None,
-    given: tuple[str, ...],
-    function_timeout: float | None,
-    max_retries: int | None,
-    as_json: bool,
-) -> int:
+def diagnose(settings: Settings, kind: str, num_jobs: int, source: str, destination: str, as_json: bool) -> int:
     """Find out what is wrong with endpoint UUID, one question after the other.
 
     Ends at the first answer that is bad, with what to type next; returns 1 then.
     """
     from nodexfer.integrations import compute_diagnosis, compute_service
 
-    settings = _settings(uuid, auth_method, given, function_timeout, max_retries)
     asked = compute_diagnosis.Asked(settings.endpoint_id, settings, source, destination, num_jobs)
     client = compute_service.connect(settings, os.environ)
 

@@ -12,28 +12,11 @@ from parsl.data_provider.files import File
 
 from nodexfer.integrations import shared
 from tests.support import apps
-from tests.support.parsl import LONG, htex, local, threads, workflow
-from tests.support.sandbox import Box
+from tests.support.parsl import BASH, LONG, everywhere, htex, local, named, threads, workflow
 from tests.support.user import User
 from tests.support.waiting import eventually
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(LONG),
-    # Of Parsl itself: it leaves the streams of bash apps to the garbage collector.
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-#: The same must hold in a thread of the submit side, where nothing is pickled, and in a process on the node.
-everywhere = pytest.mark.parametrize("make", [threads, htex])
-
-
-@pytest.fixture
-def user(box: Box) -> User:
-    return User(box)
-
-
-def named(path: str) -> File:
-    return File(f"nodexfer://site/{path}")
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(LONG), BASH]
 
 
 def by_id(user: User, path: str) -> File:

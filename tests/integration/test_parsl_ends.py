@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from parsl.data_provider.files import File
 from parsl.executors.errors import BadStateException
 from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
 
@@ -17,8 +16,7 @@ from nodexfer import procs
 from nodexfer.identity import ProcessId, descendants, parents_now
 from nodexfer.integrations.parsl import LAUNCH_CMD
 from tests.support import apps
-from tests.support.parsl import LONG, htex, workflow
-from tests.support.sandbox import Box
+from tests.support.parsl import LONG, htex, named, workflow
 from tests.support.user import User
 from tests.support.waiting import eventually
 
@@ -26,14 +24,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(LONG)]
 
 
 @pytest.fixture
-def user(box: Box) -> User:
-    found = User(box)
-    (found.site / "in").write_text("text")
-    return found
-
-
-def named(path: str) -> File:
-    return File(f"nodexfer://site/{path}")
+def user(user: User) -> User:
+    (user.site / "in").write_text("text")
+    return user
 
 
 def holders(user: User) -> set[int]:

@@ -15,26 +15,10 @@ from parsl.data_provider.files import File
 
 from nodexfer import errors
 from tests.support import apps
-from tests.support.parsl import LONG, htex, threads, workflow
-from tests.support.sandbox import Box
+from tests.support.parsl import BASH, LONG, everywhere, named, threads, workflow
 from tests.support.user import User
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(LONG),
-    # Of Parsl itself: it leaves the streams of bash apps to the garbage collector.
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-everywhere = pytest.mark.parametrize("make", [threads, htex])
-
-
-@pytest.fixture
-def user(box: Box) -> User:
-    return User(box)
-
-
-def named(path: str) -> File:
-    return File(f"nodexfer://site/{path}")
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(LONG), BASH]
 
 
 def failure(future: Future[Any]) -> Any:

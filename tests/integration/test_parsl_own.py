@@ -15,17 +15,11 @@ from typing import Any
 import pytest
 from parsl.data_provider.files import File
 
-from tests.support.parsl import LONG, htex, threads, workflow
+from tests.support.parsl import BASH, LONG, everywhere, threads, workflow
 from tests.support.sandbox import Box
 from tests.support.user import User
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(LONG),
-    # Of Parsl itself: it leaves the streams of bash apps to the garbage collector.
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-everywhere = pytest.mark.parametrize("make", [threads, htex])
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(LONG), BASH]
 
 #: Of files that Parsl's own providers stage, which stand behind ours.
 BESIDE = {

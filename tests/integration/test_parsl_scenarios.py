@@ -15,28 +15,16 @@ from parsl.data_provider.files import File
 from parsl.dataflow.errors import DependencyError
 
 from tests.support import apps
-from tests.support.parsl import LONG, htex, threads, workflow
-from tests.support.sandbox import Box
+from tests.support.parsl import BASH, LONG, everywhere, named, threads, workflow
 from tests.support.user import User
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(LONG),
-    # Of Parsl itself: it leaves the streams of bash apps to the garbage collector.
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-everywhere = pytest.mark.parametrize("make", [threads, htex])
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(LONG), BASH]
 
 
 @pytest.fixture
-def user(box: Box) -> User:
-    found = User(box)
-    (found.site / "in").write_text("text")
-    return found
-
-
-def named(path: str) -> File:
-    return File(f"nodexfer://site/{path}")
+def user(user: User) -> User:
+    (user.site / "in").write_text("text")
+    return user
 
 
 def seen(file: File) -> tuple[str, str | None]:

@@ -12,6 +12,7 @@ from typing import Any
 import parsl
 import pytest
 from parsl.config import Config
+from parsl.data_provider.files import File
 from parsl.executors import HighThroughputExecutor, ThreadPoolExecutor
 from parsl.providers import LocalProvider
 
@@ -21,6 +22,8 @@ from tests.support.user import User
 
 #: Seconds for a future: nothing is promised by it.
 LONG = 300.0
+#: Of a module whose workflows have bash apps: Parsl itself leaves their streams to the garbage collector.
+BASH = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 
 
 def threads(workers: int = 4, **options: Any) -> ThreadPoolExecutor:
@@ -42,6 +45,14 @@ def htex(workers: int = 2, provider: Any = None, **options: Any) -> HighThroughp
         storage_access=storage_access(**options),
         provider=provider or local(),
     )
+
+
+#: The same must hold in a thread of the submit side, where nothing is pickled, and in a process on the node.
+everywhere = pytest.mark.parametrize("make", [threads, htex])
+
+
+def named(path: str) -> File:
+    return File(f"nodexfer://site/{path}")
 
 
 @contextmanager

@@ -1,4 +1,7 @@
-"""A user of the sandbox: a configuration that names its sites, a pool of endpoints, and jobs that stage."""
+"""A user of the sandbox: a configuration that names its sites, a pool of endpoints, and jobs that stage.
+
+A pytest plugin (see tests/conftest.py), for the fixture ``user``.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import json
 import os
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from nodexfer.config import Config, load
 from tests.support.holding import Script, nodexfer
@@ -58,3 +63,8 @@ class User:
         base = Path(os.environ["NODEXFER_NODE_DIR"])
         names += [path for where in ("spool", "exchange", "outgoing") for path in (base / where).rglob("r*")]
         return sorted(str(path) for path in names)
+
+
+@pytest.fixture
+def user(box: Box) -> User:
+    return User(box)
