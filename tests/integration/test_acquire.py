@@ -130,7 +130,7 @@ def test_anybodys_transfer_works_against_the_endpoint_of_the_job(user: Config, b
     job.stdin.write(b"go on\n")
     job.stdin.flush()
     assert job.stdout.read() == b"from the site\nreleased\n"
-    assert job.wait(20) == 0
+    assert job.wait(60) == 0
     job.close()
     assert is_cleared(user)
 
@@ -164,7 +164,7 @@ def test_hold_passes_signals_on_and_says_how_the_program_ended(config: Config, n
     assert child.stdout.readline() == b"up\n"
     child.signal(number)
     assert child.stdout.readline() == b"got it\n"
-    assert child.wait(20) == 9
+    assert child.wait(60) == 9
     child.close()
     assert is_cleared(config)
 

@@ -85,7 +85,7 @@ def test_signals_reach_the_program(user: User, number: signal.Signals) -> None:
     assert child.stdout is not None
     assert child.stdout.readline() == b"up\n"
     child.signal(number)
-    assert child.wait(20) == 5
+    assert child.wait(60) == 5
     child.close()
     eventually(lambda: is_cleared(user.config))
 

@@ -189,8 +189,10 @@ def _process(user: User, module: str) -> ProcessId:
 
 
 def test_progress_is_told_in_a_log_now_and_then(user: User) -> None:
-    slow(user, 800_000)
+    slow(user)
     with job(user) as script:
-        text = script.must(f"stage-in site:/big {user.root}/big")
-    assert "of 781.2 KiB" in text
-    assert "left" in text
+        process = command(script, f"stage-in site:/big {user.root}/big")
+        eventually(lambda: " left" in script.run("cat $NODEXFER_SCRATCH/said")[1])
+        user.box.sandbox.clear()
+        _, text = script.run(f"wait {process.pid}; cat $NODEXFER_SCRATCH/said")
+    assert "of 3.8 MiB" in text

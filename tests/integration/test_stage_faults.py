@@ -109,7 +109,7 @@ def test_what_globus_would_try_for_a_day_is_over_in_seconds(
     else:
         found, words = failed(script, f"stage-out {user.root}/set site:/here")
     assert (found, code in words) == (exit_code, True), words
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     assert not (user.root / "here").exists()
     assert not (user.site / "here").exists()
     eventually(lambda: user.leftovers() == [])

@@ -275,14 +275,14 @@ def _ready_elsewhere(config: Config, entry: str | None) -> endpoint.Endpoint:
 
 
 def test_the_lease_is_renewed_while_the_endpoint_is_up(user: Config, box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NODEXFER_LEASE", "5")
+    monkeypatch.setenv("NODEXFER_LEASE", "8")
     make_pool()
     with script("1") as one:
         one.acquire("--endpoint")
         [first] = tops(user)
         eventually(lambda: tops(user)[0].renewed_ns > first.renewed_ns)
         gcp = parts(user)["gcp"]
-        procs.run(["sleep", "6"], timeout=30)
+        procs.run(["sleep", "9"], timeout=30)
         assert parts(user)["gcp"] == gcp, "longer than the lease"
         one.must("release")
 

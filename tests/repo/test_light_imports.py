@@ -25,7 +25,7 @@ def loaded(code: str) -> set[str]:
         f"{code}\n"
         "import json; print(json.dumps(sorted(set(sys.modules) - before)))"
     )
-    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=30)
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120)
     assert found.returncode == 0, found.stderr
     return set(json.loads(found.stdout.splitlines()[-1]))
 
@@ -107,7 +107,7 @@ def test_what_runs_on_a_worker_imports_neither_globus_sdk_nor_parsl() -> None:
 def test_the_provider_for_parsl_adds_no_globus_sdk_to_what_parsl_has() -> None:
     provider = "import nodexfer.integrations.parsl"
     code = f"import parsl, sys; had = set(sys.modules); {provider}; print(sorted(set(sys.modules) - had))"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
     assert found.returncode == 0, found.stderr
     assert "nodexfer.integrations.app" in found.stdout
     assert not any(f"'{library}" in found.stdout for library in ("globus_sdk", "globus_compute", "requests", "flask"))

@@ -233,7 +233,7 @@ def completed(typed: list[str]) -> str:
         "_NODEXFER_COMPLETE": "bash_complete",
     }
     done = subprocess.run(
-        [sys.executable, "-m", "nodexfer"], env=environ, capture_output=True, text=True, check=True, timeout=20
+        [sys.executable, "-m", "nodexfer"], env=environ, capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stderr == ""
     return done.stdout

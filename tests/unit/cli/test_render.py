@@ -177,6 +177,6 @@ def test_json_of_a_name_that_is_not_utf_8_is_still_json() -> None:
     """The transfer is done by then: its receipt must not fail on a terminal that takes UTF-8 only."""
     line = "import os; from nodexfer.cli import render; render.show_json({'name': os.fsdecode(b'\\xff'), 'b': 'ü'})"
     environ = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
-    done = procs.run([sys.executable, "-c", line], timeout=20, environ=environ)
+    done = procs.run([sys.executable, "-c", line], timeout=60, environ=environ)
     assert done.code == 0, done.err
     assert json.loads(done.out) == {"name": "\udcff", "b": "ü"}

@@ -56,7 +56,7 @@ def test_the_command_in_the_jobs_path_is_this_very_nodexfer(stage: Stage) -> Non
         capture_output=True,
         text=True,
         check=True,
-        timeout=20,
+        timeout=60,
     )
     assert "nodexfer" in done.stdout
 

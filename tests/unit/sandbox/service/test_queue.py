@@ -110,7 +110,7 @@ def test_a_small_task_is_done_at_once(tasks: Tasks) -> None:
     (tasks.box.site / "f").write_text("x")
     began = time.monotonic()
     tasks.over(tasks.submit(("/f", "/f")))
-    assert time.monotonic() - began < 10.0
+    assert time.monotonic() - began < 30.0
 
 
 def test_a_reset_stops_what_runs_and_forgets_it(tasks: Tasks) -> None:
