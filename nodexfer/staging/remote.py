@@ -82,7 +82,7 @@ def publish(globus: Globus, collection: str, items: Sequence[BatchItem], *, over
     What can not be is found before the first rename. Given up in between: :func:`put_back`.
 
     :raises DestinationExists: something has appeared there meanwhile, or is of another kind.
-    :raises TransferUnproven: an item is under neither name.
+    :raises TransferUnproven: an item is under neither name, or something else is under the final one.
     """
     for more in (True, True, False):
         try:
@@ -104,9 +104,18 @@ def _plan(globus: Globus, collection: str, items: Sequence[BatchItem], overwrite
         waiting, present = here[item.temporary], there[item.remote]
         if waiting is None and present is None:
             raise TransferUnproven(f"{item.remote} is neither there nor on its way any more.", "nodexfer status")
+        if waiting is None and present is not None and not _may_be(item, present):
+            raise TransferUnproven(
+                f"{item.remote} is not what was sent, which is not on its way any more.", show(collection, item.remote)
+            )
         if waiting is not None:
             steps += _steps(globus, collection, item, present, overwrite, merge)
     return steps
+
+
+def _may_be(item: BatchItem, present: Entry) -> bool:
+    """What has the name, while nothing has the temporary one: ours, or what was to be replaced."""
+    return present.type == "dir" if item.is_directory else (present.type, present.size) == ("file", item.size)
 
 
 def _aside(item: BatchItem) -> str:

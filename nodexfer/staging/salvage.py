@@ -16,6 +16,7 @@ from typing import NamedTuple
 import msgspec
 
 from nodexfer import identity
+from nodexfer.clock import Deadline
 from nodexfer.errors import HomeFull, NodexferError, OutputMissing
 from nodexfer.staging import receipt, salvage_plan, salvage_record, spool
 from nodexfer.staging.client import Client
@@ -67,6 +68,7 @@ def save(
     :raises OutputMissing: there is nothing to save.
     :raises PermissionRefused: nothing can be written there.
     """
+    left = Deadline.from_epoch(deadline)  # by a clock that nobody sets
     found = salvage_plan.survey(sends, first)
     if not found.outputs:
         raise OutputMissing(f"There is nothing to save: {'; '.join(found.refused)}.", "ls -la")
@@ -74,7 +76,7 @@ def save(
     directory = salvage_record.make(who.config.home_paths, salvage)
     with salvage_record.claimed(directory):
         asked = _receipt(who, salvage, directory, found.renamed)
-        saver = _Saver(who, found, directory, deadline)
+        saver = _Saver(who, found, directory, left)
         try:
             saver.run()
         finally:
@@ -127,11 +129,11 @@ def _receipt(who: Client, salvage: Salvage, directory: str, warnings: Sequence[s
 class _Saver:
     """The copying. What each thread has done is in the journal; the rest is told at the end."""
 
-    def __init__(self, who: Client, found: Survey, directory: str, deadline: float) -> None:
+    def __init__(self, who: Client, found: Survey, directory: str, left: Deadline) -> None:
         self._who = who
         self._found = found
         self._directory = directory
-        self._deadline = deadline
+        self._left, self._over = left, Deadline(left.left + _GRACE_SECONDS)
         self._journal: Journal | None = None
         self._reserve = f"{directory}/reserve"
         self._refused: dict[int, str] = {}
@@ -182,10 +184,10 @@ class _Saver:
 
     def _copy(self, files: Sequence[tuple[int, File]], threads: int) -> None:
         wanted = [(index, Wanted(file.source, f"{self._directory}/part/{index}", file.size)) for index, file in files]
-        crew = Crew(wanted, self._done, self._deadline, threads, self._hopeless)
+        crew = Crew(wanted, self._done, self._left.at, threads, self._hopeless)
         total = sum(file.size for file in self._found.files)
         try:
-            while not crew.wait(0.2) and time.time() < self._deadline + _GRACE_SECONDS:
+            while not crew.wait(0.2) and not self._over.passed:
                 self._who.on_progress(
                     Progress(state="saving to the shared file system", bytes_done=self._bytes, bytes_total=total)
                 )

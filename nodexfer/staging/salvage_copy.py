@@ -16,6 +16,8 @@ import zlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from nodexfer.clock import Deadline
+
 #: Bytes read and written at once: what fits the second cache of a core, with room for others.
 _BLOCK = 256 * 1024
 #: Why a copy may be a mixture.
@@ -124,7 +126,8 @@ class Crew:
     ) -> None:
         self._files = iter(files)
         self._done = done
-        self._deadline = deadline
+        #: Not the calendar's: one that is set meanwhile costs no file.
+        self._deadline = Deadline.from_epoch(deadline)
         self._hopeless = hopeless
         self._lock = threading.Lock()
         self._called_off = False
@@ -134,7 +137,7 @@ class Crew:
 
     @property
     def stopped(self) -> bool:
-        return self._called_off or time.time() >= self._deadline
+        return self._called_off or self._deadline.passed
 
     def call_off(self) -> None:
         self._called_off = True

@@ -52,6 +52,18 @@ def test_what_belongs_to_no_job_stays_while_anybody_is_here(config: Config) -> N
     assert all(path.exists() for path in lost)
 
 
+def test_a_keeper_that_has_not_yet_seen_the_last_release_is_somebody(config: Config) -> None:
+    exchange = Path(clean.bases(config)[0].make(7).exchange(7), "nobody")
+    exchange.mkdir()
+    lock = locks.open_file(config.node_paths.keeper("b"))
+    assert locks.try_lock(lock)
+    sweep.sweep(config)
+    assert exchange.exists()
+    os.close(lock)
+    sweep.sweep(config)
+    assert not exchange.exists()
+
+
 def test_where_nobody_is_here_all_of_it_goes(config: Config, tmp_path: Path) -> None:
     for base in clean.bases(config):
         Path(base.make(7).exchange(7), "nobody").mkdir()

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -182,6 +183,22 @@ def test_a_take_over_after_a_long_silence_takes_the_next_number(tmp_path: Path) 
     os.utime(mine.path, (long_ago, long_ago))
     assert leases.resume(mine, ME) is None
     assert os.listdir(tmp_path) == ["lease.3"]
+
+
+@pytest.mark.parametrize(("seconds", "goes_on"), [(24.0, True), (26.0, False)])
+def test_a_take_over_that_took_long_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, goes_on: bool
+) -> None:
+    """A file system may keep its steps apart for as long as a contender needs."""
+    mine, clock, rename = take(tmp_path, 3), [1000.0], os.rename
+
+    def renamed(old: str, new: str) -> None:
+        clock[0] += seconds
+        rename(old, new)
+
+    monkeypatch.setattr("nodexfer.pool.lease.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(os, "rename", renamed)
+    assert (leases.resume(mine, ME) is not None) == goes_on
 
 
 def test_a_take_over_that_lost_the_lease_does_not_go_on(tmp_path: Path) -> None:

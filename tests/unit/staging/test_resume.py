@@ -97,6 +97,23 @@ def test_outputs_arrive_by_one_task_and_the_salvage_goes(there: Place) -> None:
     assert is_clean(there)
 
 
+@pytest.mark.parametrize("what", ["f", "d"])
+def test_what_did_not_arrive_whole_is_not_published_and_the_salvage_stays(there: Place, what: str) -> None:
+    tree(there.node / "d")
+    (there.node / "f").write_bytes(b"of some length")
+    saved = save(there, what)
+    there.globus.truncate |= {"one", "0", f".nodexfer-{saved.receipt.id}-0"}
+    with pytest.raises(TransferUnproven, match="bytes"):
+        send(there)
+    assert not (there.site / "out" / what).exists()
+    there.globus.truncate.clear()
+    assert send(there).state == "done"
+    assert contents(there.site / "out") == {
+        name: data for name, data in contents(there.node).items() if name.split("/")[0] == what
+    }
+    assert is_clean(there)
+
+
 def test_all_that_waits_is_found_the_oldest_first_and_what_is_done_is_done(there: Place) -> None:
     (there.node / "f").write_bytes(b"f")
     ids = [save(there, "f", dest=f"site:/{name}").receipt.id for name in ("a", "b")]

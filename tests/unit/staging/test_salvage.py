@@ -302,3 +302,19 @@ def test_the_destinations_are_kept(place: Place) -> None:
     assert record is not None
     assert record.overwrite
     assert [(item.collection, item.path) for item in record.items] == [(SITE, "/x"), (OTHER, "/deep/y")]
+
+
+def test_a_clock_that_is_set_meanwhile_costs_no_file(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b", "c"):
+        (place.node / name).write_text(name)
+    ahead, now, fsync = [0.0], time.time, os.fsync
+
+    def set_clock(descriptor: int) -> None:
+        ahead[0] = 86400.0
+        fsync(descriptor)
+
+    monkeypatch.setattr(time, "time", lambda: now() + ahead[0])
+    monkeypatch.setattr(os, "fsync", set_clock)
+    found = save(place, "a", "b", "c", seconds=60.0)
+    assert ahead[0] > 0
+    assert (len(found.files), found.unsaved) == (3, ())

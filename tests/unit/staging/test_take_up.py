@@ -25,6 +25,7 @@ from nodexfer.errors import (
     ServiceUnreachable,
     SourceMissing,
     TransferFailed,
+    TransferUnproven,
     from_record,
 )
 from nodexfer.globus.protocol import Submission
@@ -333,6 +334,20 @@ def test_publishing_is_finished_by_the_next_desk(place: Place) -> None:
     assert {path.name: path.read_text() for path in place.site.iterdir()} == {"out0": "0", "out1": "1", "out2": "2"}
 
 
+@pytest.mark.parametrize("there", ["file", "directory"])
+def test_what_was_to_be_replaced_is_not_taken_for_what_was_sent_and_is_gone(place: Place, there: str) -> None:
+    """Somebody tidied up at the far side between two desks, or between two resumes."""
+    items = [BatchItem(0, there == "directory", "", "/out", 3, "/.nodexfer-r-0", True)]
+    if there == "file":
+        (place.site / "out").write_text("before")
+    else:
+        (place.site / "out").write_text("not a directory")
+    with pytest.raises(TransferUnproven, match="is not what was sent"):
+        remote.publish(place.globus, SITE, items, overwrite=True, merge=False)
+    remote.put_back(place.globus, SITE, items, merge=False)
+    assert [path.name for path in place.site.iterdir()] == ["out"]
+
+
 def test_a_merge_keeps_apart_what_is_new_and_what_it_replaces(place: Place) -> None:
     """A file that is called as what is put aside might be; and a conflict that is found before anything is renamed."""
     for top, text in ((".nodexfer-r-0", "new"), ("set", "old")):
@@ -387,6 +402,30 @@ def test_the_fence_ends_tasks_of_earlier_leases_and_leaves_our_own(place: Place)
     theirs = [submit(f"nodexfer {ENDPOINT} lease 1 abc"), submit("somebody's own")]
     fence.fence(place.globus, ENDPOINT, 2, Deadline(5))
     assert [place.globus.jobs[name].document.status for name in (ours, *theirs)] == ["ACTIVE", "FAILED", "FAILED"]
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_the_fence_sees_the_tasks_ended_before_gcp_connects(
+    place: Place, monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:
+    """Globus says yes to a cancellation, and the task goes on for a while."""
+    task = place.globus.submit(Submission("s", SITE, ENDPOINT, (), f"nodexfer {ENDPOINT} lease 1 abc", ""))
+    looks, look, cancel = list[int](), place.globus.unfinished_tasks, place.globus.cancel
+
+    def looked(endpoint: str) -> Any:
+        looks.append(1)
+        if ends and len(looks) == 3:
+            cancel(task)
+        return look(endpoint)
+
+    monkeypatch.setattr(place.globus, "cancel", lambda _: None)
+    monkeypatch.setattr(place.globus, "unfinished_tasks", looked)
+    if ends:
+        fence.fence(place.globus, ENDPOINT, 2, Deadline(20))
+        assert place.globus.jobs[task].document.status == "FAILED"
+    else:
+        with pytest.raises(EndpointFailed, match=f"Task {task} of an earlier lease"):
+            fence.fence(place.globus, ENDPOINT, 2, Deadline(0.2))
 
 
 def test_an_endpoint_of_another_identity_is_refused(place: Place) -> None:
