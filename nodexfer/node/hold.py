@@ -266,7 +266,7 @@ def _start(config: Config, job: Job, script: ProcessId, log_path: str) -> bytes:
     try:
         child = procs.spawn(
             procs.python(*argv, str(job.run)),
-            environ=_environment(config),
+            environ=environment(config),
             stdout=log,
             stderr=log,
             pass_fds=(answer,),
@@ -285,8 +285,8 @@ def _start(config: Config, job: Job, script: ProcessId, log_path: str) -> bytes:
     return said
 
 
-def _environment(config: Config) -> dict[str, str]:
-    """The command's own, with what was given by argument, and with paths that mean the same in another directory."""
+def environment(config: Config) -> dict[str, str]:
+    """What a keeper is started with: the command's own, with what was given by argument, and with whole paths."""
     environ = {**os.environ, **config.environment()}
     environ["NODEXFER_NODE_DIR"], environ["NODEXFER_HOME"] = config.node_dir, config.home
     if environ.get("NODEXFER_CONFIG"):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from nodexfer.clock import Deadline
 from nodexfer.config import Config
-from nodexfer.errors import EndpointFailed, NodeDirRemoved, from_record
+from nodexfer.errors import EndpointFailed, NodeDirRemoved, NodexferError, from_record
 from nodexfer.node import endpoint, failure, hold, silence
 from nodexfer.paths import ground, private_directory, safe_name
 from nodexfer.scheduler import Job
@@ -34,7 +34,7 @@ def wait(config: Config, job: Job, taken: hold.Taken, patience: float | None, de
         blocked = silence.blocked(paths)
         if found is not None and found.ready and blocked is None:
             return found
-        failure.raise_since(paths, taken.job, taken.since)
+        _raise_failure(config, taken)
         if found is not None and found.led and found.waiting is not None and tired.passed:
             raise from_record(found.waiting)
         if blocked is not None and (tired.passed or deadline.passed):
@@ -46,6 +46,15 @@ def wait(config: Config, job: Job, taken: hold.Taken, patience: float | None, de
             hold.ensure_keeper(config, job)
         time.sleep(min(pause, deadline.left))
         pause = min(LAST_PAUSE, pause * 1.3)
+
+
+def _raise_failure(config: Config, taken: hold.Taken) -> None:
+    try:
+        failure.raise_since(config.node_paths, taken.job, taken.since)
+    except NodexferError as error:
+        from nodexfer.node.surroundings import explained
+
+        raise explained(config, taken.job, error) from None
 
 
 def _state(found: endpoint.Endpoint | None) -> str:

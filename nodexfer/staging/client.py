@@ -61,7 +61,8 @@ class Client(NamedTuple):
 
     @property
     def identity(self) -> str:
-        return self.environ.get("NODEXFER_CLIENT_ID", "")
+        """The service account of the environment; '' for what a file says. Without a secret, the id is but an app's."""
+        return self.environ.get("NODEXFER_CLIENT_ID", "") if self.environ.get("NODEXFER_CLIENT_SECRET") else ""
 
 
 def owner() -> Owner:
@@ -108,7 +109,7 @@ def results(client: Client, directories: Sequence[str]) -> list[Result]:
     while len(found) < len(directories):
         for directory in directories:
             if directory not in found and (result := _result(client, directory)) is not None:
-                found[directory] = _good(result, list(found.values()))
+                found[directory] = _good(client, result, list(found.values()))
         news.look([directory for directory in directories if directory not in found])
         now = time.monotonic()
         if now >= next_keeper:
@@ -145,10 +146,12 @@ def _goes(path: str) -> bool:
     return True
 
 
-def _good(result: Result, before: Sequence[Result]) -> Result:
+def _good(client: Client, result: Result, before: Sequence[Result]) -> Result:
     if result.error is None:
         return result
-    error = from_record(dict(result.error))
+    from nodexfer.node.surroundings import explained
+
+    error = explained(client.config, client.job.key, from_record(dict(result.error)))
     sent = [item.remote for other in before for item in other.items]
     if sent:
         raise type(error)(f"{error.message} Moved before: {', '.join(sent)}.", error.next)

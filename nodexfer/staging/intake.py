@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 from nodexfer.clock import utc
 from nodexfer.config import Config
-from nodexfer.errors import DeadlinePassed, NodexferError, RecordNewer
+from nodexfer.errors import DeadlinePassed, EndpointNotOurs, NodexferError, RecordNewer
 from nodexfer.identity import ProcessId
-from nodexfer.node import clean, rubbish
+from nodexfer.node import clean, endpoint, rubbish, work
 from nodexfer.staging import exchange, spool
 from nodexfer.staging.cases import Case
 from nodexfer.staging.request import Owner, Progress, Request, Result
@@ -66,7 +66,10 @@ class Intake:
             return None
         try:
             request = spool.request(directory)
-            if request is None or not self._serves(request):
+            if request is None:
+                return None
+            if not self._serves(request):
+                self._refuse_stranger(directory, request)
                 return None
             return Case(directory, request, spool.batch(directory))
         except RecordNewer:
@@ -80,6 +83,19 @@ class Intake:
     def _serves(self, request: Request) -> bool:
         service_fits = not request.service or urlsplit(request.service).netloc == self._service
         return service_fits and request.client in ("", self._client)
+
+    def _refuse_stranger(self, directory: str, request: Request) -> None:
+        """One that another desk serves waits for its own keeper to lead; where that is our leader, it waits in vain."""
+        leader = endpoint.read(self._config.node_paths)
+        if leader is None or leader.keeper != request.job:
+            return
+        wanted = urlsplit(request.service).netloc or self._service
+        asked = f"{wanted}{' as ' if request.client else ''}{request.client}"
+        error = EndpointNotOurs(
+            f"This job's endpoint is run at {self._service} as {self._client}, and was asked for at {asked}.",
+            "nodexfer status",
+        )
+        work.refuse(directory, error)
 
     def leaving(self) -> None:
         """Mark those that are wanted no more, have lost their owner, or are out of time."""
