@@ -10,7 +10,6 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nodexfer import procs, scheduler
@@ -23,6 +22,8 @@ from nodexfer.node import hold as holds
 from nodexfer.scheduler import Job
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from nodexfer.node.jobend import JobEnd
     from nodexfer.staging.checksum import Verify
     from nodexfer.staging.client import Client, OnProgress, Route
@@ -54,6 +55,8 @@ class Node:
     @property
     def scratch(self) -> Path:
         """The job's directory on this node's disk, removed with the job's last hold."""
+        from pathlib import Path
+
         return Path(self._scratch)
 
     @property

@@ -18,8 +18,7 @@ from nodexfer.staging.client import Client
 from nodexfer.staging.naming import as_typed
 from nodexfer.staging.plan import Fetch
 from nodexfer.staging.receipt import Receipt, ReceiptFile
-from nodexfer.staging.request import InItem, MovedItem, Progress, Request, Result
-from nodexfer.staging.stall import STALL_SECONDS
+from nodexfer.staging.request import STALL_SECONDS, InItem, MovedItem, Progress, Request, Result
 
 
 class _Target(NamedTuple):

@@ -6,7 +6,6 @@ this node's disk. It is read from the disk, not from the memory that it was writ
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Iterable
@@ -26,6 +25,9 @@ def of_file(path: str, deadline: float) -> str:
     :raises TransferUnproven: it can not be read, or was written to meanwhile.
     :raises DeadlinePassed: there was not enough time.
     """
+    # Imported here: it loads OpenSSL, and the common command reads nothing again.
+    import hashlib
+
     digest = hashlib.sha256()
     try:
         with open(path, "rb", buffering=0) as file:

@@ -1,12 +1,13 @@
-"""Local files: linked where that is possible, copied where it is not, moved without a moment in between."""
+"""Local files: linked where that is possible, copied where it is not, moved without a moment in between.
+
+Imports of ctypes and shutil are inside the functions: most files are renamed, and every command imports this.
+"""
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import shlex
-import shutil
 
 from nodexfer.errors import DiskFull, NodexferError, PermissionRefused, TransferFailed
 
@@ -23,12 +24,16 @@ def link_or_copy(source: str, destination: str) -> None:
     except OSError as error:
         if error.errno not in _NO_LINK:
             raise
+        import shutil
+
         shutil.copyfile(source, destination)
 
 
 def copy_tree(source: str, destination: str) -> None:
     """Copy a file or a directory of plain files, every file flushed to the disk: for a rename afterwards."""
     if not os.path.isdir(source):
+        import shutil
+
         shutil.copy(source, destination)
         _flush(destination)
         return
@@ -62,6 +67,8 @@ def rename_new(old: str, new: str) -> None:
 
 def exchange(one: str, other: str) -> bool:
     """Swap two names in one step (renameat2(2), RENAME_EXCHANGE); False where kernel or file system can not."""
+    import ctypes
+
     try:
         renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
     except AttributeError:

@@ -19,6 +19,8 @@ from typing import Literal
 import msgspec
 
 FORMAT = 1
+#: Seconds without a byte after which a task counts as stalled, unless somebody says otherwise.
+STALL_SECONDS = 120.0
 
 
 class Owner(msgspec.Struct, frozen=True):
@@ -82,8 +84,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     wait_endpoint: float | None = None
     #: "checksum": the fingerprint of outputs is of their contents too.
     verify: Literal["size", "checksum"] = "size"
-    #: Seconds without a byte after which its task counts as stalled.
-    stall: float = 120.0
+    stall: float = STALL_SECONDS
     #: Of the outputs as they were gathered (:func:`nodexfer.staging.exchange.fingerprint`).
     fingerprint: str = ""
     #: Paths of this node that exist for this request alone and may be removed once its owner is dead.

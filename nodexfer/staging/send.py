@@ -14,8 +14,7 @@ from nodexfer.staging.client import Client
 from nodexfer.staging.naming import as_typed
 from nodexfer.staging.outgoing import Output
 from nodexfer.staging.receipt import Receipt, ReceiptFile
-from nodexfer.staging.request import Progress, Request, Result
-from nodexfer.staging.stall import STALL_SECONDS
+from nodexfer.staging.request import STALL_SECONDS, Progress, Request, Result
 
 
 @as_typed

@@ -7,7 +7,6 @@ a request with a dead owner, which the desk cancels.
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from typing import TypeVar
 
@@ -15,6 +14,7 @@ import msgspec
 
 from nodexfer import records
 from nodexfer.errors import NodexferError, RecordBroken
+from nodexfer.node import rubbish
 from nodexfer.paths import NodePaths, private_directory
 from nodexfer.staging.request import FORMAT, Batch, Progress, Request, Result
 
@@ -46,7 +46,7 @@ def ask(paths: NodePaths, request: Request, result: Result | None = None) -> str
             write(unborn, RESULT, result)
         os.rename(unborn, f"{parent}/{request.id}")
     except BaseException:
-        shutil.rmtree(unborn, ignore_errors=True)
+        rubbish.remove(unborn)
         raise
     return f"{parent}/{request.id}"
 
@@ -140,4 +140,4 @@ def forget(directory: str) -> None:
         os.rename(directory, gone)
     except FileNotFoundError:
         return
-    shutil.rmtree(gone, ignore_errors=True)
+    rubbish.remove(gone)

@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from nodexfer.globus import events
 from nodexfer.globus.protocol import Task
 from nodexfer.staging.outcome import Going
+from nodexfer.staging.request import STALL_SECONDS
 
 if TYPE_CHECKING:
     from nodexfer.staging.cases import Move
 
 #: How it is called where codes of Globus are: in receipts, ``status`` and ``nodexfer explain``.
 CODE = "STALLED"
-#: Seconds without a byte, unless a request says otherwise.
-STALL_SECONDS = 120.0
 #: Waiting for somebody who paused it helps; restarting our end does not.
 _PAUSED = frozenset({"PAUSED", "PAUSED_BY_ADMIN"})
 

@@ -6,7 +6,6 @@ over: an archive is somebody else's data. (``tarfile``'s own filter came with 3.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Iterator
@@ -47,6 +46,8 @@ def parse_checksum(text: str) -> tuple[str, str]:
     algorithm, digits = algorithm.lower(), digits.strip().lower()
     if algorithm not in _ALGORITHMS:
         raise UrlMalformed(f"'{text}' is not ALGORITHM:HEX, with one of {', '.join(_ALGORITHMS)}.", NEXT)
+    import hashlib
+
     wanted = hashlib.new(algorithm, usedforsecurity=False).digest_size * 2
     if len(digits) != wanted or set(digits) - set("0123456789abcdef"):
         raise UrlMalformed(f"'{text}' is not a {algorithm} checksum: those are {wanted} hexadecimal digits.", NEXT)
@@ -62,6 +63,8 @@ def refuse_other(path: str, called: str, checksum: str, deadline: float) -> None
     :raises DeadlinePassed: not read by ``deadline``, in seconds since the epoch.
     """
     algorithm, wanted = parse_checksum(checksum)
+    import hashlib
+
     digest = hashlib.new(algorithm, usedforsecurity=False)
     if os.path.isdir(path):
         raise SourceUnsupported(f"{called} is a directory, which has no checksum.", NEXT)

@@ -77,6 +77,13 @@ def test_a_staging_command_imports_neither_globus_sdk_nor_parsl(command: str) ->
     assert foreign(loaded(chosen(command))) & {"globus_sdk", "parsl", "requests", "cryptography", "flask"} == set()
 
 
+def test_a_staging_command_loads_what_few_of_them_need_only_then() -> None:
+    """OpenSSL, libffi, three compressors: on the way of each to its request they take as long as the request."""
+    libraries = loaded("import click, msgspec")
+    names = loaded("import nodexfer.cli.stage, nodexfer.session, nodexfer.staging.intents, nodexfer.staging.bring")
+    assert (names - libraries) & {"hashlib", "ctypes", "shutil", "pathlib", "tarfile", "zipfile"} == set()
+
+
 @pytest.mark.parametrize("code", [chosen("worker-init"), "from nodexfer.integrations import block"])
 def test_what_runs_on_every_node_of_a_block_imports_click_and_the_standard_library_only(code: str) -> None:
     """``nodexfer worker-init`` and ``nodexfer compute wrapper``: hundreds of nodes start them at the same time."""

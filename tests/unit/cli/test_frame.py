@@ -237,3 +237,14 @@ def completed(typed: list[str]) -> str:
     )
     assert done.stderr == ""
     return done.stdout
+
+
+def test_the_process_of_a_command_looks_for_no_garbage_at_its_end_and_a_caller_of_main_does() -> None:
+    code = (
+        "import gc, sys; from nodexfer.cli import main; before = gc.get_threshold(); main(['--version'])\n"
+        "assert (gc.get_threshold(), gc.get_freeze_count()) == (before, 0)\n"
+        "sys.argv[1:] = ['--version']; main(); print(gc.get_freeze_count())"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert found.returncode == 0, found.stderr
+    assert int(found.stdout.split()[-1]) > 0
