@@ -10,6 +10,7 @@ import pytest
 
 from nodexfer import procs
 from nodexfer.config import Config
+from nodexfer.gcp import configdir
 from nodexfer.node import clean, endpoint, locks, place, sweep
 from nodexfer.pool import lease as leases
 from tests.support.holding import left, nodexfer
@@ -109,6 +110,23 @@ def test_a_lease_that_was_not_given_back_is_given_back(config: Config) -> None:
     assert top is not None
     assert (top.number, top.released) == (4, True)
     assert endpoint.read(config.node_paths) is None
+
+
+def test_what_gcp_changed_in_its_credentials_goes_back_to_the_pool_before_the_lease(config: Config) -> None:
+    from nodexfer.identity import boot_id, host
+
+    here = place.settle(config.node_paths)
+    directory, working = add_entry(Path(config.home), "node-1"), config.node_paths.gcp_config(here)
+    configdir.check_out(f"{directory}/config", working)
+    Path(working, "lta/ftp-cert.pem").write_text("renewed by GCP")
+    me = ME._replace(host=host(), boot=boot_id(), place=here, node_dir=config.node_dir)
+    assert leases.take(str(directory), 4, me, "id", 300.0) is not None
+    sweep.sweep(config)
+    assert (directory / "config/lta/ftp-cert.pem").read_text() == "renewed by GCP"
+    assert not os.path.exists(working)
+    top = leases.top(str(directory))
+    assert top is not None
+    assert top.released
 
 
 def test_a_lease_of_a_job_that_lives_is_kept(config: Config) -> None:

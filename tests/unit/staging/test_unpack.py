@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from nodexfer.errors import DeadlinePassed, SourceUnsupported, TransferUnproven, UrlMalformed
+from nodexfer.errors import DeadlinePassed, NodexferError, SourceUnsupported, TransferUnproven, UrlMalformed
 from nodexfer.staging import unpack
 
 LATER = time.time() + 1e6
@@ -113,6 +113,34 @@ def test_a_tar_that_is_cut_between_its_members_is_not_taken_for_whole(mode: str,
         (tmp_path / name).write_bytes(damaged if mode == "w" else gzip.compress(damaged))
         with pytest.raises(TransferUnproven, match=f"{name} is damaged"):
             unpack.unpack(str(tmp_path / name), str(tmp_path / os.urandom(4).hex()), name, LATER)
+
+
+def test_a_zip_of_which_any_bit_is_flipped_is_unpacked_whole_or_not_at_all(tmp_path: Path) -> None:
+    """A longer comment of one entry swallows those behind it, and all that is left is sound."""
+    archive, files = tmp_path / "d.zip", {name: name.encode() * 9 for name in ("a", "b")}
+    with zipfile.ZipFile(archive, "w") as packed:
+        for name, data in files.items():
+            packed.writestr(name, data)
+    whole = archive.read_bytes()
+    refused = 0
+    for at in range(whole.find(b"PK\1\2"), len(whole)):
+        for bit in range(8):
+            archive.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << bit]) + whole[at + 1 :])
+            new = tmp_path / f"{at}-{bit}"
+            try:
+                unpack.unpack(str(archive), str(new), "d.zip", LATER)
+            except NodexferError:
+                refused += 1
+            else:
+                assert contents(new) == files, (at - len(whole), bit)
+    assert refused > 300
+
+
+def test_a_zip_may_have_more_entries_than_its_shorter_record_can_say(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "d.zip", "w") as packed:
+        for number in range(65_540):
+            packed.writestr(f"{number}/", b"")
+    assert sum(1 for _ in unpack._of_zip(str(tmp_path / "d.zip"), "d.zip")) == 65_540
 
 
 @pytest.mark.parametrize("field", ["password", "method"])
