@@ -19,6 +19,7 @@ home      ~/.nodexfer                  0700, on the shared file system
   config.toml  credentials.json  tokens.json
   pool/<pool>/<endpoint>/              record.json  config/  lease.<n>
   turns/<boot id>/                     which places of a host wait for their turn
+  ends/<job>/                          what a scheduler was asked of its job's end, and said
   receipts/<yyyy-mm>/                  receipts/.new/ has those that are being written
 """
 
@@ -210,6 +211,7 @@ class HomePaths:
         self.tokens = f"{home}/tokens.json"
         self.pools = f"{home}/pool"
         self.receipts = f"{home}/receipts"
+        self.ends = f"{home}/ends"
 
     def pool(self, name: str) -> str:
         return f"{self.pools}/{safe_name(name)}"

@@ -1,36 +1,32 @@
-"""When our job ends: asked once for all commands of a job on this node, and at most three times.
+"""When our job ends: asked once for all commands of a job, on whatever nodes, and at most three times.
 
 An answer of the environment is kept in the job's directory of the spool, ``.end``, and goes with it. One of the
 scheduler outlives that, among the logs: a job's commands one after the other each have a hold of their own, and would
-each ask. Who asks holds ``.end.lock``: many commands at once are one question. A scheduler that did not answer is asked
-again by a later command; one that did, only by who is about to act on the answer (``again``), since a limit may have
-been raised.
+each ask. Who asks holds ``.end.lock``: many commands at once are one question of this node, and the nodes of a job are
+one by what they share (:mod:`nodexfer.node.questions`); where they can share nothing, each counts for itself. A
+scheduler that did not answer is asked again by a later command; one that did, only by who is about to act on the answer
+(``again``), since a limit may have been raised.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 from typing import NamedTuple
 
-from nodexfer import procs, records, scheduler
+from nodexfer import records, scheduler
 from nodexfer.config import Config
 from nodexfer.errors import NodexferError, RecordBroken
 from nodexfer.node import locks
 from nodexfer.paths import NodePaths, private_directory, safe_name
-from nodexfer.scheduler.protocol import Answer, End, Job, RunArgv
+from nodexfer.scheduler.protocol import NEW_SECONDS, Answer, End, Job
 
-#: Processes of the scheduler that a job starts on one node to learn of its end.
-CALLS = 3
 #: What is assumed where nobody knows, from the moment of asking (s). One rule for everything that waits.
 ASSUMED_SECONDS = 24 * 3600.0
-#: Seconds for which an answer is new: many programs of one job come to their end together.
-_NEW_SECONDS = 60.0
-#: An end that is over for so long (s) was that of another run with our id.
-_PAST_SECONDS = 600.0
-#: Seconds to wait for somebody else's question: two processes of 10 s at most.
-_LOCK_SECONDS = 25.0
+#: Seconds to wait for another command's question here; who only looks again has less time than that.
+_LOCK_SECONDS, _LOCK_AGAIN_SECONDS = 75.0, 25.0
 
 
 class JobEnd(NamedTuple):
@@ -44,6 +40,7 @@ class JobEnd(NamedTuple):
 def find(config: Config, job: Job, environ: Mapping[str, str], *, again: bool = False) -> JobEnd:
     """When ``job``, our own, ends. 0.1 ms where it is known here; else up to 20 s with a scheduler that is slow.
 
+    Where those were killed who asked before us, on other nodes, up to 95 s, and 170 s where here, too; 50 s ``again``.
     The place must be held, so that the job has a directory here.
 
     :param again: ask once more, where questions are left; what was known stays where there is no answer.
@@ -55,7 +52,7 @@ def find(config: Config, job: Job, environ: Mapping[str, str], *, again: bool = 
     known = files.read()
     silent = not known.answered and (known.calls == 0 or not known.is_new)
     if silent or (again and not known.is_new):
-        known = _ask(files, known, job, environ, again)
+        known = _ask(config, files, known, job, environ, again)
     return known.told
 
 
@@ -66,7 +63,7 @@ def told(paths: NodePaths, job: Job, environ: Mapping[str, str]) -> float | None
 
 
 class _Known(NamedTuple):
-    """The record: what was answered, when, and how often a process was started for it."""
+    """The record: what was answered, when, and how many processes of the job are known to have been started for it."""
 
     end: End | None
     asked: float
@@ -78,7 +75,7 @@ class _Known(NamedTuple):
 
     @property
     def is_new(self) -> bool:
-        return 0 <= time.time() - self.asked < _NEW_SECONDS
+        return abs(time.time() - self.asked) < NEW_SECONDS
 
     @property
     def told(self) -> JobEnd:
@@ -90,82 +87,85 @@ class _Known(NamedTuple):
 
 
 class _Files(NamedTuple):
-    """Where it is written down: at ``own`` where nobody was asked, else at ``lasting``. ``run`` tells runs apart."""
+    """Where it is written down: at ``own`` where nobody was asked, else at ``lasting``."""
 
     own: str
     lasting: str
-    run: str
 
     def read(self) -> _Known:
-        found = _record(self.lasting)
-        at = found.get("end")
-        if found.get("run") != self.run or (at is not None and float(at) < time.time() - _PAST_SECONDS):
-            found = {}  # none, or of an earlier run with our id
-        found = found or _record(self.own)
-        at, source = found.get("end"), found.get("source")
-        end = End(None if at is None else float(at), str(source)) if source is not None else None
-        return _Known(end, float(found.get("asked", 0.0)), int(found.get("calls", 0)))
+        lasting = _read(self.lasting)
+        if lasting.end is not None and not lasting.end.is_past:
+            return lasting
+        own = _read(self.own)
+        return own._replace(calls=lasting.calls) if own.answered else lasting._replace(end=None)
 
-    def write(self, known: _Known) -> None:
-        end = None if known.end is None else known.end.at
-        source = None if known.end is None else known.end.source
-        record = {"format": 1, "end": end, "source": source, "asked": known.asked, "calls": known.calls}
-        records.write(self.lasting if known.calls else self.own, {**record, "run": self.run})
+    def write(self, known: _Known, path: str) -> None:
+        at, source = (None, None) if known.end is None else known.end
+        records.write(path, {"format": 1, "end": at, "source": source, "asked": known.asked, "calls": known.calls})
 
 
 def _files(paths: NodePaths, job: Job, environ: Mapping[str, str]) -> _Files:
-    return _Files(f"{paths.job_spool(job.key)}/.end", f"{paths.logs}/end-{safe_name(job.key)}", _run_of(job, environ))
+    return _Files(f"{paths.job_spool(job.key)}/.end", f"{paths.logs}/end-{_name(job, environ)}")
 
 
-def _record(path: str) -> records.Record:
+def _name(job: Job, environ: Mapping[str, str]) -> str:
+    """Of this run: what was said of another must never be taken for what is said of this one."""
+    run = scheduler.run_of(job, environ)
+    return safe_name(f"{job.key}-{run}" if run else job.key)
+
+
+def _read(path: str) -> _Known:
     try:
-        return records.read(path, 1) or {}
+        found = records.read(path, 1) or {}
     except RecordBroken:  # it is set aside
-        return {}
+        found = {}
+    at, source = found.get("end"), found.get("source")
+    end = End(None if at is None else float(at), str(source)) if source is not None else None
+    return _Known(end, float(found.get("asked", 0.0)), int(found.get("calls", 0)))
 
 
-def _run_of(job: Job, environ: Mapping[str, str]) -> str:
-    """What a run of the job has and another does not: PBS, which does not count them for us, writes this file anew."""
+def _ask(config: Config, files: _Files, known: _Known, job: Job, environ: Mapping[str, str], again: bool) -> _Known:
     try:
-        found = os.stat(environ.get("PBS_NODEFILE", "")) if job.scheduler == "pbs" else None
-    except OSError:  # it is on the job's first node only
-        found = None
-    return "" if found is None else f"{found.st_ino}-{found.st_mtime_ns}"
-
-
-def _ask(files: _Files, known: _Known, job: Job, environ: Mapping[str, str], again: bool) -> _Known:
-    try:
-        lock = locks.take(f"{files.own}.lock", _LOCK_SECONDS)
+        lock = locks.take(f"{files.own}.lock", _LOCK_AGAIN_SECONDS if again else _LOCK_SECONDS)
     except NodexferError:  # whoever asks is stuck: what is known has to do
         return known
     try:
         before, known = known, files.read()
-        if known.is_new and (known.answered or again) and known != before:
+        if known.is_new and known != before and (known.answered or known.calls):
             return known  # somebody else has just asked
-        counted = _Counted(procs.run, CALLS - known.calls)
-        end = scheduler.end(job, environ, counted, fresh=again)
-        known = _Known(end or known.end, time.time(), known.calls + counted.calls)
-        files.write(known)
+        if not again or job.scheduler == "local":
+            end = scheduler.end(job, environ, _start_nothing)
+            if end is not None or job.scheduler == "local":
+                known = _Known(end, time.time(), known.calls)
+                files.write(known, files.own)
+                return known
+        known = _ask_scheduler(config, known, job, environ, again)
+        if known.calls:
+            files.write(known, files.lasting)
         return known
     finally:
         os.close(lock)
 
 
-class _Counted:
-    """A runner that starts so many processes and no more. A program that is not there has bothered nobody."""
+def _start_nothing(*_: object, **__: object) -> Answer:
+    raise OSError("the environment alone is asked")
 
-    def __init__(self, run_argv: RunArgv, allowed: int) -> None:
-        self._run_argv = run_argv
-        self._allowed = allowed
-        self.calls = 0
 
-    def __call__(self, argv: Sequence[str], *, timeout: float) -> Answer:
-        """:raises OSError: it was asked often enough; or as the runner does."""
-        if self.calls >= self._allowed:
-            raise OSError("the scheduler has been asked often enough")
-        self.calls += 1
+def _ask_scheduler(config: Config, known: _Known, job: Job, environ: Mapping[str, str], again: bool) -> _Known:
+    """With the job's other nodes; alone where it is not known which run they are, or the home can not be written."""
+    from nodexfer.node import answers, questions
+
+    tops = [f"{config.node_paths.logs}/ends"]
+    if scheduler.run_of(job, environ) is not None:
+        tops.insert(0, config.home_paths.ends)
+    put = partial(scheduler.end, job, environ, fresh=again)
+    for top in tops:
+        place = answers.Place(f"{top}/{_name(job, environ)}", known.calls)
         try:
-            return self._run_argv(argv, timeout=timeout)
-        except FileNotFoundError:
-            self.calls -= 1
-            raise
+            said = questions.settle(place.make(), put, again=again)
+        except (NodexferError, OSError):
+            known = known._replace(calls=place.spent)
+            continue
+        end = said.end or known.end
+        return _Known(end, time.time() if end is None else said.asked, said.calls)
+    return known

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from nodexfer.scheduler.protocol import End, Job, RunArgv
 
-__all__ = ["End", "Job", "RunArgv", "detect", "end", "is_over"]
+__all__ = ["End", "Job", "RunArgv", "detect", "end", "is_over", "run_of"]
 
 
 def detect(environ: Mapping[str, str]) -> Job:
@@ -35,6 +35,17 @@ def detect(environ: Mapping[str, str]) -> Job:
     from nodexfer.scheduler import local
 
     return local.detect(environ)
+
+
+def run_of(job: Job, environ: Mapping[str, str]) -> str | None:
+    """What, with the job's key, names this run of it on all of its nodes, and no other; None where nothing does."""
+    if job.cluster == "unknown" or job.scheduler == "local":
+        return None
+    if job.scheduler == "pbs":
+        from nodexfer.scheduler import pbs
+
+        return pbs.run_of(environ)
+    return ""  # Slurm counts the runs
 
 
 def end(job: Job, environ: Mapping[str, str], run_argv: RunArgv, *, fresh: bool = False) -> End | None:

@@ -39,6 +39,19 @@ def detect(environ: Mapping[str, str]) -> Job | None:
     return Job("pbs", server if dot else "unknown", number, 0)
 
 
+def run_of(environ: Mapping[str, str]) -> str | None:
+    """By the run's cookie: MoM makes one for each run, and gives it to all tasks that it starts on any node.
+
+    (start_exec.c in the source: random, 32 digits; a secret of the job, with which it speaks to MoM.)
+    """
+    cookie = environ.get("PBS_JOBCOOKIE")
+    if not cookie:
+        return None
+    import hashlib
+
+    return hashlib.sha256(cookie.encode(errors="surrogateescape")).hexdigest()[:16]
+
+
 def end(job: Job, run_argv: RunArgv) -> End | None:
     return parse_end(ask(run_argv, show_argv(job)) or "", job)
 

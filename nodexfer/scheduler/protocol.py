@@ -8,6 +8,10 @@ from typing import NamedTuple, Protocol
 
 #: Seconds that a scheduler gets for an answer. A busy one is slow for everybody; unknown is a good answer too.
 TIMEOUT = 10.0
+#: Seconds for which an answer is new: many programs of one job come to their end together.
+NEW_SECONDS = 60.0
+#: An end that is over for so long (s) is none.
+PAST_SECONDS = 600.0
 
 
 class Job(NamedTuple):
@@ -34,6 +38,11 @@ class End(NamedTuple):
     at: float | None
     #: Who says so, for people.
     source: str
+
+    @property
+    def is_past(self) -> bool:
+        """It was another run's with our id; or the job was suspended meanwhile, and nobody knows when it ends."""
+        return self.at is not None and self.at < time.time() - PAST_SECONDS
 
 
 class Answer(Protocol):

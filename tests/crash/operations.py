@@ -18,7 +18,7 @@ from nodexfer.config import Config, load
 from nodexfer.errors import EndpointFailed, HoldUnknown, Interrupted, NodexferError, OutputMissing, PoolMissing
 from nodexfer.gcp import install
 from nodexfer.identity import ProcessId
-from nodexfer.node import claim, hold, registry, sweep, work
+from nodexfer.node import answers, claim, hold, jobend, registry, sweep, work
 from nodexfer.node.keeper import Keeper
 from nodexfer.paths import private_directory
 from nodexfer.pool import lease as leases
@@ -34,6 +34,9 @@ from tests.crash.forked import spawning
 from tests.crash.link import RemoteGlobus
 from tests.crash.points import Points
 from tests.support.local_globus import LocalGlobus
+
+#: Of ``scontrol``, in a year that no test will see.
+END = "   StartTime=2099-11-20T22:00:00 EndTime=2099-11-20T23:00:00 Deadline=N/A\n"
 
 
 def job(number: str) -> Job:
@@ -113,6 +116,27 @@ def keep(points: Points, number: str) -> None:
         for found in table.of(job(number).key):
             table.drop(found.id)
     keeper.run()
+
+
+def ask_end(points: Points, asked: str) -> bool:
+    """A command of a job on one of its nodes asks when the job ends: whether it knows. Who died is not waited for long.
+
+    ``asked`` has a line for each process of the scheduler that was started.
+    """
+    config = load()
+    config.node_paths.make()
+
+    def run(argv: Sequence[str], *, timeout: float) -> procs.Completed:
+        points.hit("the scheduler is called")
+        with open(asked, "a", encoding="ascii") as file:
+            file.write(f"{argv[0]}\n")
+        points.hit("the scheduler answers")
+        return procs.Completed(0, "" if argv[0] == "squeue" else END, "")
+
+    procs.run = run  # type: ignore[assignment]
+    answers.WAIT_SECONDS = 0.05
+    points.install()
+    return jobend.find(config, Job("slurm", "test", "12", 0), {}).known
 
 
 # -- the pool ------------------------------------------------------------------------------------------------------

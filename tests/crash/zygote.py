@@ -19,6 +19,7 @@ from typing import Any
 # For the children: a module that a child imports costs every child.
 import nodexfer.gcp.configdir
 import nodexfer.globus.sdk
+import nodexfer.node.questions
 import nodexfer.node.sweep
 import nodexfer.session
 import nodexfer.staging.bring

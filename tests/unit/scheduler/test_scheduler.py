@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodexfer import identity, procs
-from nodexfer.scheduler import End, Job, detect, end, is_over, local, pbs, slurm
+from nodexfer.scheduler import End, Job, detect, end, is_over, local, pbs, run_of, slurm
 
 SLURM = Job("slurm", "test", "12", 1)
 PBS = Job("pbs", "server", "1[3]", 0)
@@ -78,6 +78,16 @@ def test_without_a_batch_system_the_session_is_the_job() -> None:
 def test_a_job_id_of_ones_own_wins_over_the_batch_system() -> None:
     environ = {"NODEXFER_JOB_ID": "five", "SLURM_JOB_ID": "12", "PBS_JOBID": "12.server"}
     assert detect(environ).key == f"local-{identity.host()}-five.0"
+
+
+def test_a_run_is_known_on_all_nodes_by_its_key_or_its_cookie_or_not_at_all() -> None:
+    cookie = {"PBS_JOBCOOKIE": "A1"}
+    assert run_of(SLURM, {}) == ""  # the restarts are in the key
+    assert run_of(PBS, cookie) == run_of(PBS, {**cookie, "PBS_NODENUM": "1"}) not in (None, "", "A1")
+    assert run_of(PBS, cookie) != run_of(PBS, {"PBS_JOBCOOKIE": "B2"})
+    unknown = [(PBS, {}), (PBS._replace(cluster="unknown"), cookie), (SLURM._replace(cluster="unknown"), {})]
+    unknown.append((Job("local", "host", "1", 0), cookie))
+    assert [run_of(job, environ) for job, environ in unknown] == [None] * 4
 
 
 @pytest.mark.parametrize("environ", [{"SLURM_JOB_ID": "x"}, {"PBS_JOBID": ""}, {"PBS_JOBID": "none"}])
