@@ -23,4 +23,4 @@ def needed(program: Path) -> str:
 def run_script(sdk: str, name: str, environment: Mapping[str, str], *arguments: str) -> procs.Completed:
     script = Path(__file__).parent / name
     argv = [needed(PYTHONS[sdk]), "-W", "error", str(script), *arguments]
-    return procs.run(argv, timeout=60.0, environ=environment, cwd="/")
+    return procs.run(argv, timeout=150.0, environ=environment, cwd="/")
