@@ -288,7 +288,7 @@ def test_a_place_that_goes_on_under_another_job_while_the_scheduler_is_asked_kee
         return True
 
     with pytest.raises(PoolExhausted, match="held by job 19"):
-        in_time(tmp_path, Ask(lambda endpoint: None, over), 0.9)
+        in_time(tmp_path, Ask(lambda endpoint: None, over), 2.0)
     assert resumed
     assert None not in resumed
 
