@@ -124,11 +124,19 @@ def _job(config: Config, name: str, gone: Gone) -> Gone:
             _hide(gone, f"{base.base}/exchange/{lease}/jobs/{name}", base.base)
     spool = f"{paths.spool}/{name}"
     for request in rubbish.names(spool, hidden=True):
-        # A task that Globus works on is cancelled first: the next desk does it, and removes the request.
-        if not os.path.exists(f"{spool}/{request}/batch.json") or work.is_over(f"{spool}/{request}"):
+        if not is_moving(f"{spool}/{request}"):
             _hide_request(config, gone, f"{spool}/{request}")
     rubbish.remove_empty(spool)
     return gone
+
+
+def is_moving(request: str) -> bool:
+    """Whether Globus may work on it: its task is to be cancelled first, by the next desk, which removes the request.
+
+    Not on one that was over, and whose command died while it removed it.
+    """
+    begun = os.path.exists(f"{request}/batch.json") and not work.is_over(request)
+    return begun and not os.path.basename(request).startswith(rubbish.PREFIX)
 
 
 def _hide(gone: Gone, path: str, base: str) -> None:

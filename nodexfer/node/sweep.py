@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from nodexfer.config import Config
 from nodexfer.errors import NodeDirRemoved
-from nodexfer.node import claim, clean, locks, registry, rubbish, work
+from nodexfer.node import claim, clean, locks, registry, rubbish
 from nodexfer.paths import NodePaths, check_private
 from nodexfer.pool import lease as leases
 
@@ -133,8 +133,7 @@ def _of_job(config: Config, name: str) -> list[Found]:
     rows += [Found(f"{paths.keepers}/{name}", f"keeper's file of {name}")]
     for request in rubbish.names(f"{paths.spool}/{name}", hidden=True):
         directory = f"{paths.spool}/{name}/{request}"
-        moving = os.path.exists(f"{directory}/batch.json") and not work.is_over(directory)
-        why = "Globus may work on it: the next leader here ends its task" if moving else ""
+        why = "Globus may work on it: the next leader here ends its task" if clean.is_moving(directory) else ""
         if os.path.isdir(directory):
             rows.append(Found(directory, f"request of {name}", why))
     for base in clean.bases(config):

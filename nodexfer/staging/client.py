@@ -208,8 +208,9 @@ def call_off(client: Client, directories: Sequence[str]) -> None:
         spool.leave_to_the_next(directory)
     directories = [directory for directory in directories if directory not in unfinished]
     for directory in directories:
+        # Before the look: a desk writes that it begins, and looks for this before it does.
+        spool.cancel(directory)
         if os.path.exists(f"{directory}/{spool.BATCH}") and not os.path.exists(f"{directory}/{spool.RESULT}"):
-            spool.cancel(directory)
             waiting.append(directory)
         else:
             spool.forget(directory)

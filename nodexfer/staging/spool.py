@@ -15,6 +15,7 @@ import msgspec
 from nodexfer import records
 from nodexfer.errors import NodexferError, RecordBroken
 from nodexfer.node import rubbish
+from nodexfer.node import rubbish
 from nodexfer.paths import NodePaths, private_directory
 from nodexfer.staging.request import FORMAT, Batch, Progress, Request, Result
 
@@ -135,7 +136,7 @@ def is_cancelled(directory: str) -> bool:
 def forget(directory: str) -> None:
     """Remove a request that is over. Renamed first, so that nobody sees a half of it."""
     parent, name = os.path.split(directory)
-    gone = f"{parent}/.gone-{name}-{os.getpid()}"
+    gone = f"{parent}/{rubbish.PREFIX}{name}-{os.getpid()}"
     try:
         os.rename(directory, gone)
     except FileNotFoundError:

@@ -7,6 +7,7 @@ submission id; one with a task is followed; one that was being published is publ
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -242,6 +243,10 @@ class Work:
                 spool.write(case.directory, spool.BATCH, move.batch(case))
             except (NodexferError, OSError) as error:
                 self._leave_move(case, move, error)
+            else:
+                # What its command has called off by now it may have removed, and nobody would know of the task.
+                if spool.is_cancelled(case.directory) or not os.path.isdir(case.directory):
+                    self._leave_move(case, move, None)
         if move.cases:
             self._follower.add(move)
             self._follower.submit(move)
@@ -258,12 +263,12 @@ class Work:
             case.leave(TransferFailed(f"The exchange can not be used: {error}.", "nodexfer status"))
         return not case.leaving
 
-    def _leave_move(self, case: Case, move: Move, error: Exception) -> None:
+    def _leave_move(self, case: Case, move: Move, error: Exception | None) -> None:
         del move.cases[case.id]
         case.move, case.phase = None, "ready"
         known = (
             error
-            if isinstance(error, NodexferError)
+            if error is None or isinstance(error, NodexferError)
             else TransferFailed(f"{case.directory}: {error}.", "nodexfer status")
         )
         case.leave(known)

@@ -68,6 +68,15 @@ def test_a_job_that_ends_leaves_only_what_globus_works_on(config: Config) -> Non
     assert {name for name, path in made.items() if path.exists()} == {"keeper", "a-moves"}
 
 
+def test_what_a_command_that_died_was_removing_is_not_taken_for_moving(config: Config) -> None:
+    half = Path(config.node_paths.job_spool("a"), ".gone-r1-12")
+    half.mkdir(parents=True)
+    (half / "batch.json").touch()
+    with registry.Transaction(config.node_paths):
+        clean.job(config, "a").remove()
+    assert not half.parent.exists()
+
+
 def test_a_dead_job_is_cleared_away_and_a_live_one_is_not_touched(config: Config) -> None:
     add(config, "a", dead())
     add(config, "b")

@@ -36,7 +36,7 @@ from nodexfer.staging.send import send
 from tests.support.local_globus import Job
 from tests.support.place import SITE, Place
 from tests.support.waiting import eventually
-from tests.unit.staging.test_take_up import request_of, stage_in, stage_out
+from tests.unit.staging.test_take_up import _request, request_of, stage_in, stage_out
 
 
 @pytest.mark.parametrize("fault", ["short", "written to"])
@@ -355,6 +355,47 @@ def test_a_task_whose_answer_was_lost_is_ended_with_its_request(place: Place) ->
         eventually(lambda: place.said[-1] == {"busy": 0})
     assert [job.document.status for job in place.globus.jobs.values()] == ["FAILED"]
     assert place.leftovers() == []
+
+
+def test_a_request_that_is_called_off_while_it_begins_is_not_submitted(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its command saw no task of it, and removes it: nobody would know of one."""
+    (place.site / "a").write_text("a")
+    write, written = spool.write, list[str]()
+
+    def called_off(directory: str, name: str, record: msgspec.Struct) -> None:
+        write(directory, name, record)
+        if name == spool.BATCH:
+            spool.cancel(directory)
+            written.append(directory)
+
+    monkeypatch.setattr(spool, "write", called_off)
+    with place.desk():
+        with pytest.raises(Interrupted):
+            stage_in(place).result()
+        eventually(lambda: place.said[-1] == {"busy": 0})
+    assert written
+    assert place.globus.jobs == {}
+    assert place.leftovers() == []
+
+
+def test_who_calls_a_request_off_says_so_before_looking_whether_it_has_begun(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = spool.ask(place.config.node_paths, _request(place, "r1"))
+    looked: list[bool] = []
+    exists = os.path.exists
+
+    def look(path: str) -> bool:
+        if path == f"{directory}/{spool.BATCH}":
+            looked.append(spool.is_cancelled(directory))
+        return exists(path)
+
+    monkeypatch.setattr(os.path, "exists", look)
+    client.call_off(place.client(), [directory])
+    assert looked == [True]
+    assert not exists(directory)
 
 
 def test_a_task_that_the_service_does_not_list_ends_with_its_request(
