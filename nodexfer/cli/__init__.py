@@ -49,7 +49,25 @@ COMMANDS: dict[str, Target] = {
 }
 
 
-class Table(click.Group):
+class Group(click.Group):
+    """A group that knows what a misspelt command was to be; its own groups too."""
+
+    group_class = type
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], self.list_commands(ctx), 1)
+            error.message += f" Did you mean {near[0]}?" if near else ""
+            raise
+
+
+class Table(Group):
     """A group whose commands are strings until one is chosen."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -62,18 +80,6 @@ class Table(click.Group):
         module = importlib.import_module(f"nodexfer.cli.{target.module}")
         command: click.Command = getattr(module, target.name)
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            from difflib import get_close_matches
-
-            near = get_close_matches(args[0], COMMANDS, 1)
-            error.message += f" Did you mean {near[0]}?" if near else ""
-            raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

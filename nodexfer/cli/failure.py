@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
+import shutil
 import sys
+from collections.abc import Mapping
 
 import click
 
 from nodexfer.cli import INTERRUPTED
-from nodexfer.errors import DiskFull, NodexferError, UrlMalformed
+from nodexfer.errors import DiskFull, NodexferError, PermissionRefused, UrlMalformed
 
 #: Which extra of ours brings which module.
 _EXTRAS = {
@@ -33,18 +36,37 @@ def report(error: Exception, *, debug: bool, as_json: bool) -> int:
         return INTERRUPTED
     if isinstance(error, click.ClickException):
         error.show()
-        return max(error.exit_code, 2)
+        code = max(error.exit_code, 2)
+        if as_json:
+            _print({"error": "usage", "message": error.format_message(), "next": _help(error), "exit_code": code})
+        return code
     named = name(error)
     if as_json:
-        import json
-
-        click.echo(json.dumps(named.as_record(), indent=2))
+        _print(named.as_record())
     colour = None if not os.environ.get("NO_COLOR") else False  # None: only on a terminal
     click.secho("nodexfer: ", fg="red", bold=True, nl=False, err=True, color=colour)
     click.echo(named.message, err=True)
     if named.next:
-        click.echo(f"Next: {_of_this_command(named.next)}", err=True)
+        click.echo(f"Next: {_of_this_command(named.next)}{_how_to_get(named.next)}", err=True)
     return named.exit_code
+
+
+def _how_to_get(next: str) -> str:
+    """A comment to who has not got what is to be typed: Globus's own command is not ours to install."""
+    missing = next.startswith("globus ") and shutil.which("globus") is None
+    return "  # globus: pipx install globus-cli" if missing else ""
+
+
+def _print(record: Mapping[str, object]) -> None:
+    import json
+
+    click.echo(json.dumps(record, indent=2))
+
+
+def _help(error: click.ClickException) -> str:
+    """What says how the command is to be written, where there is anything to say."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return f"{context.command_path} --help" if context is not None else ""
 
 
 def _of_this_command(next: str) -> str:
@@ -60,6 +82,10 @@ def name(error: Exception) -> NodexferError:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         where = error.filename or "a file that was being written"
         return DiskFull(f"No space is left for {where}.", "df -h")
+    if isinstance(error, OSError) and error.errno in (errno.EROFS, errno.EACCES, errno.EPERM) and error.filename:
+        path = os.path.abspath(os.fsdecode(error.filename))
+        why = error.strerror or "not permitted"
+        return PermissionRefused(f"{path} can not be used: {why}.", f"ls -ld {shlex.quote(os.path.dirname(path))}")
     if isinstance(error, ModuleNotFoundError) and error.name:
         extra = _EXTRAS.get(error.name.partition(".")[0])
         wanted = f"nodexfer[{extra}]" if extra else "nodexfer"

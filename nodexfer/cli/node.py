@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -73,9 +74,20 @@ def acquire(endpoint: bool, wait_endpoint: float | None, shell: str) -> None:
     variables = _take(config, None, endpoint, wait_endpoint)
     try:
         click.echo(shells.exports(shell, variables))
+        if sys.stdout.isatty():
+            _tell_to_evaluate(shell, variables["NODEXFER_HOLD"])
     except BaseException:  # nobody knows of the hold, and so nobody would give it back
         holds.release(config, variables["NODEXFER_HOLD"])
         raise
+
+
+def _tell_to_evaluate(shell: str, hold: str) -> None:
+    click.echo(
+        "nodexfer: These lines, shown to you, set nothing. The hold is there all the same, until the job ends or:\n"
+        f"  nodexfer release {hold}",
+        err=True,
+    )
+    click.echo(f"Next: {shells.evaluation(shell, 'nodexfer acquire')}", err=True)
 
 
 def _take(config: Config, owner: ProcessId | None, endpoint: bool, patience: float | None) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nodexfer.cli import example, render
+from nodexfer.cli import Group, example, render
 from nodexfer.config import Config, load
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def _names(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]
     return [entry.name for entry in found if entry.name.startswith(incomplete)]
 
 
-@click.group(epilog=example("nodexfer pool create --count 2 --prefix mynode", "nodexfer pool list"))
+@click.group(cls=Group, epilog=example("nodexfer pool create --count 2 --prefix mynode", "nodexfer pool list"))
 def pool() -> None:
     """Create, list and remove the endpoints that the nodes share.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nodexfer.cli import example, render
+from nodexfer.cli import Group, example, render
 from nodexfer.config import load
 from nodexfer.units import format_bytes, format_duration
 
@@ -21,7 +21,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print data for pro
 _FILES = 20
 
 
-@click.group(epilog=example("nodexfer receipts list", "nodexfer receipts show"))
+@click.group(cls=Group, epilog=example("nodexfer receipts list", "nodexfer receipts show"))
 def receipts() -> None:
     """Show the receipts: what was moved, when, and how it was proven.
 
@@ -52,7 +52,10 @@ def list_(limit: int, as_json: bool) -> None:
 @click.argument("receipt", required=False, metavar="[ID]")
 @_JSON
 def show(receipt: str | None, as_json: bool) -> None:
-    """Show one receipt: the newest, or that whose id begins with ID, or the file ID."""
+    """Show one receipt: the newest, or ID.
+
+    ID is what its id begins with, or its file.
+    """
     from nodexfer.errors import ReceiptUnknown
     from nodexfer.staging import archive
 

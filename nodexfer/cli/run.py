@@ -15,7 +15,7 @@ from nodexfer.cli import example, render
 from nodexfer.cli.duration import Duration
 from nodexfer.cli.stage import flags, options, shown, summary, warn
 from nodexfer.config import load
-from nodexfer.errors import UrlMalformed
+from nodexfer.errors import OutputMissing, UrlMalformed
 
 if TYPE_CHECKING:
     from nodexfer.running.outputs import Out, Policy
@@ -91,8 +91,23 @@ def run(obj: Any, /, ins: tuple[str, ...], command: tuple[str, ...], as_json: bo
     with hold(config=config) as node:
         outcome = _run(node, _work(node, config, ins, command, as_json, settings))
         # Before the hold is given back: that may take longer than a job has that runs out of time.
+        if isinstance(outcome.error, OutputMissing):
+            _say_where(outcome.error, [*settings["outs"], *settings["always"], *settings["failure"]], str(node.scratch))
         _tell(outcome, debug=obj.debug, as_json=as_json)
     return outcome.exit_code
+
+
+def _say_where(error: OutputMissing, outs: list[str], scratch: str) -> None:
+    """Of a program that wrote beside itself. The scratch goes with our hold: there is nothing to look at in it."""
+    names = [name for name, _ in map(split_out, outs) if not os.path.lexists(os.path.join(scratch, name))]
+    here = [name for name in names if os.path.lexists(name)]
+    if here:
+        error.say(
+            f"{error.message} There is a {here[0]} in the present directory: sent is what the program writes into "
+            "$NODEXFER_SCRATCH."
+        )
+    if error.next.startswith("ls ") and not os.environ.get("NODEXFER_HOLD"):
+        error.next = "nodexfer run --help"
 
 
 def _tell(outcome: Outcome, *, debug: bool, as_json: bool) -> None:

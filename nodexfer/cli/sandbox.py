@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nodexfer.cli import example
+from nodexfer.cli import Group, example
 
 if TYPE_CHECKING:
     from nodexfer.sandbox.launch import Sandbox
@@ -26,7 +26,7 @@ _directory = click.option(
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")
 
 
-@click.group(epilog=example("nodexfer sandbox start --site site=/data", 'eval "$(nodexfer sandbox env)"'))
+@click.group(cls=Group, epilog=example("nodexfer sandbox start --site site=/data", 'eval "$(nodexfer sandbox env)"'))
 def sandbox() -> None:
     """Run an offline Globus: Auth, Transfer, and a stand-in for Globus Connect Personal.
 

@@ -12,6 +12,12 @@ from collections.abc import Mapping
 SHELLS = ("sh", "csh", "fish")
 
 
+def evaluation(shell: str, command: str) -> str:
+    """What to type so that the shell evaluates what ``command`` prints."""
+    form = {"sh": 'eval "$({})"', "csh": 'eval "`{} --shell csh`"', "fish": "eval ({} --shell fish)"}[shell]
+    return form.format(command)
+
+
 def exports(shell: str, values: Mapping[str, str]) -> str:
     """One line that sets and exports ``values`` (csh's command substitution turns line ends into blanks)."""
     form = {"sh": "export {}={};", "csh": "setenv {} {};", "fish": "set -gx {} {};"}[shell]

@@ -68,9 +68,11 @@ def options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+#: Completed as files. What is wrong with one is said later, as one of our errors.
+_PATH = click.Path(readable=False)
 _MANIFEST = click.option(
     "--manifest",
-    type=click.Path(),
+    type=_PATH,
     metavar="FILE",
     help="Read pairs from FILE (- is stdin): JSON lines with source and destination, or two columns with a TAB.",
 )
@@ -84,7 +86,7 @@ _MANIFEST = click.option(
         "nodexfer stage-in --extract site:/data/set.tar.gz $NODEXFER_SCRATCH/set",
     ),
 )
-@click.argument("paths", nargs=-1, type=click.Path(), metavar="SRC... DEST")  # completed as files
+@click.argument("paths", nargs=-1, type=_PATH, metavar="SRC... DEST")
 @_MANIFEST
 @click.option(
     "--extract", is_flag=True, help="SRC is an archive (tar, zip): DEST becomes a directory of what is in it."
@@ -120,7 +122,7 @@ def stage_in(paths: tuple[str, ...], manifest: str | None, as_json: bool, **sett
         "nodexfer stage-out result.h5 site:/results/run7.h5", "nodexfer stage-out --merge figures site:/out/"
     ),
 )
-@click.argument("paths", nargs=-1, type=click.Path(), metavar="SRC... DEST")  # completed as files
+@click.argument("paths", nargs=-1, type=_PATH, metavar="SRC... DEST")
 @_MANIFEST
 @options
 def stage_out(paths: tuple[str, ...], manifest: str | None, as_json: bool, **settings: Any) -> int:

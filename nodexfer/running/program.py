@@ -151,7 +151,9 @@ def _start(command: Sequence[str], environ: Mapping[str, str], stdout: int) -> p
     try:
         return procs.spawn(command, environ=environ, stdin=0, stdout=stdout, stderr=2)
     except FileNotFoundError as error:
-        raise NotStarted(f"{command[0]} was not found.", NOT_FOUND) from error
+        here = "/" not in command[0] and os.path.isfile(command[0])
+        meant = f" The one in the present directory is ./{command[0]}." if here else ""
+        raise NotStarted(f"{command[0]} was not found.{meant}", NOT_FOUND) from error
     except OSError as error:
         raise NotStarted(f"{command[0]} can not be run: {error.strerror}.", NOT_RUNNABLE) from error
 

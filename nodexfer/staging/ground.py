@@ -30,7 +30,9 @@ def root_of(path: str, config: Config) -> str:
     if not above:
         raise DestinationNotAllowed(
             f"{path} lies outside the directories that nodexfer may use on this node: "
-            f"{', '.join(config.roots)} (`roots` in the configuration)."
+            f"{', '.join(config.roots)} (`roots` in the configuration); "
+            "the job's own is $NODEXFER_SCRATCH, which `nodexfer acquire` sets.",
+            None if os.environ.get("NODEXFER_SCRATCH") else 'eval "$(nodexfer acquire)"',
         )
     _refuse_our_own(path, config)
     device = os.stat(nearest(path)).st_dev
@@ -57,6 +59,14 @@ def nearest(path: str) -> str:
     while not os.path.isdir(path) and path not in ("", "/"):
         path = os.path.dirname(path)
     return path or "/"
+
+
+def mount_point(path: str) -> str:
+    """Where the file system of ``path`` begins: what still is there when directories of ours are gone."""
+    path = nearest(path)
+    while not os.path.ismount(path):
+        path = os.path.dirname(path)
+    return path
 
 
 def refuse_destination(path: str, *, overwrite: bool, merge: bool) -> None:
@@ -92,7 +102,8 @@ def refuse_full(directory: str, needed: int, what: Sequence[str] = ()) -> None:
     free = found.f_bavail * found.f_frsize
     if needed > free:
         named = f" for {what[0]}" + (f" and {len(what) - 1} more" if len(what) > 1 else "") if what else ""
+        top = mount_point(directory)
         raise DiskFull(
-            f"{nearest(directory)} has {free} bytes left, and {needed} are needed{named}; nothing was moved.",
-            f"df -h {shlex.quote(nearest(directory))}",
+            f"The file system of {top} has {free} bytes left, and {needed} are needed{named}; nothing was moved.",
+            f"df -h {shlex.quote(top)}",
         )

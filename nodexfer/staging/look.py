@@ -129,10 +129,17 @@ def _lists(globus: Globus, collection: str, directories: list[str]) -> list[dict
         return list(threads.map(lambda directory: _list(globus, collection, directory), directories))
 
 
+def _pattern(path: str) -> str:
+    """To who hoped for more: a shell finds nothing that fits, and hands the pattern on as it is."""
+    if set(path).isdisjoint("*?["):
+        return ""
+    return " It is taken as a name, not as a pattern: name the directory, or each file (--manifest)."
+
+
 def _source(item: InItem, entry: Entry | None) -> BatchItem:
     if entry is None:
         raise SourceMissing(
-            f"{item.path} does not exist on collection {item.collection}; nothing was moved.",
+            f"{item.path} does not exist on collection {item.collection}; nothing was moved.{_pattern(item.path)}",
             f"globus ls {shlex.quote(f'{item.collection}:{posixpath.dirname(item.path)}')}",
         )
     if entry.type not in ("file", "dir"):

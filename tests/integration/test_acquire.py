@@ -14,7 +14,7 @@ import pytest
 from nodexfer import procs
 from nodexfer.config import Config
 from tests.support import eventually
-from tests.support.holding import NODEXFER, holds, is_cleared, nodexfer, place, told
+from tests.support.holding import NODEXFER, holds, is_cleared, nodexfer, place, script, told
 from tests.support.leading import make_pool, user
 from tests.support.sandbox import Box
 
@@ -218,3 +218,20 @@ def test_status_fits_eighty_columns(user: Config, box: Box) -> None:
     wide = [line for line in done.out.splitlines() if len(line) > 80 and " " in line[10:].strip()]
     assert wide == []
     assert "ready" in done.out
+
+
+@pytest.mark.parametrize(
+    ("shell", "typed"), [("sh", 'eval "$(nodexfer acquire)"'), ("fish", "eval (nodexfer acquire --shell fish)")]
+)
+def test_who_is_shown_the_lines_is_told_what_to_do_with_them(config: Config, shell: str, typed: str) -> None:
+    """On a terminal nobody evaluates them, and the hold lasts as long as the terminal."""
+    ours, terminal = os.openpty()
+    with script() as job:
+        _, words = job.run(f"{COMMAND} acquire --shell {shell} > {os.ttyname(terminal)}")
+        [hold] = [found.id for found in holds(config)]
+        assert f"nodexfer release {hold}" in words
+        assert words.splitlines()[-1] == f"Next: {typed}"
+        job.must(f"release {hold}")
+    assert hold in os.read(ours, 4096).decode()
+    os.close(ours)
+    os.close(terminal)

@@ -75,6 +75,10 @@ def test_a_missing_source_is_told_in_seconds(user: User) -> None:
     assert not (user.root / "into").exists()
 
 
+def test_a_pattern_is_said_to_be_none(user: User) -> None:
+    assert "not as a pattern" in refused(user, 20, "stage-in", "site:/*.h5", "into/")
+
+
 def test_a_source_that_may_not_be_read(user: User) -> None:
     (user.site / "secret").write_text("x")
     user.box.sandbox.fault("fail_path", path="/secret", code="PERMISSION_DENIED")
@@ -83,7 +87,10 @@ def test_a_source_that_may_not_be_read(user: User) -> None:
 
 
 def test_a_destination_outside_the_roots(user: User) -> None:
-    assert str(user.root) in refused(user, 22, "stage-in", "site:/a", "/var/x")
+    words = refused(user, 22, "stage-in", "site:/a", "/var/x")
+    assert str(user.root) in words
+    assert words.endswith('Next: eval "$(nodexfer acquire)"\n')
+    assert refused(user, 22, "stage-in", "site:/a", "/var/x", NODEXFER_SCRATCH="/x").endswith("Next: nodexfer status\n")
     refused(user, 22, "stage-out", "/etc/passwd", "site:/x")
 
 

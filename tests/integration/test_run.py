@@ -68,6 +68,19 @@ def test_an_output_that_was_not_written_is_named_and_the_others_stay(user: User)
     assert user.leftovers() == []
 
 
+def test_an_output_beside_the_program_is_pointed_out(user: User) -> None:
+    """The commonest mistake. The scratch has gone with the command: to look into it is no advice."""
+    done = run(user, "--out", "x=site:/x", "--", "sh", "-c", "> x")
+    assert done.code == 24
+    assert "There is a x in the present directory: sent is what the program writes into $NODEXFER_SCRATCH." in done.err
+    assert done.err.endswith("Next: nodexfer run --help\n")
+
+
+def test_a_program_of_the_present_directory_is_pointed_out(user: User) -> None:
+    (user.root / "mine").write_text("#!/bin/sh\n")
+    assert "The one in the present directory is ./mine." in run(user, "--", "mine").err
+
+
 @pytest.mark.parametrize(("program", "code"), [("/no/such/program", 127), ("/etc/passwd", 126)])
 def test_a_program_that_can_not_start_is_told_as_a_shell_does(user: User, program: str, code: int) -> None:
     done = run(user, "--", program)

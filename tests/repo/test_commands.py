@@ -64,5 +64,18 @@ def test_every_option_is_explained(words: tuple[str, ...]) -> None:
     assert [option.opts[0] for option in options if not option.help] == []
 
 
+@pytest.mark.parametrize("words", ALL, ids=" ".join)
+def test_a_path_that_can_not_be_read_is_an_error_of_ours(words: tuple[str, ...]) -> None:
+    """click would call it a mistake in the command line, with exit code 2."""
+    paths = [parameter.type for parameter in find(words).params if isinstance(parameter.type, click.Path)]
+    assert not [path for path in paths if path.readable or path.writable or path.exists]
+
+
+@pytest.mark.parametrize("words", [words for words in ALL if words[:1] != ("compute",)], ids=" ".join)
+def test_no_summary_is_cut_short(words: tuple[str, ...]) -> None:
+    listed = shown(words).rpartition("\nCommands:\n")[2].partition("Example:")[0]
+    assert not isinstance(find(words), click.Group) or "..." not in listed
+
+
 def test_the_summaries_of_the_table_are_one_line_each() -> None:
     assert max(len(name) + len(target.summary) for name, target in COMMANDS.items()) < 70

@@ -81,10 +81,10 @@ def test_a_command_line_that_makes_no_sense_ends_with_2_and_the_help_to_type(
 def test_an_error_is_a_sentence_and_the_next_command(
     command: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command(fail(SourceMissing("There is no /x.", "globus ls /")))
+    command(fail(SourceMissing("There is no /x.", "ls /")))
     assert main(["probe"]) == 20
     told = capsys.readouterr()
-    assert (told.out, told.err) == ("", "nodexfer: There is no /x.\nNext: globus ls /\n")
+    assert (told.out, told.err) == ("", "nodexfer: There is no /x.\nNext: ls /\n")
 
 
 def test_an_error_is_also_a_record_where_json_is_wanted(
@@ -124,6 +124,8 @@ def test_the_environment_can_ask_for_tracebacks(
     ("error", "code", "says"),
     [
         (OSError(errno.ENOSPC, "No space", "/tmp/x"), 52, "No space is left for /tmp/x."),
+        (PermissionError(errno.EACCES, "Permission denied", "/a b/c"), 21, "Next: ls -ld '/a b'"),
+        (OSError(errno.EROFS, "Read-only file system", "/a/b"), 21, "/a/b can not be used: Read-only file system."),
         (ModuleNotFoundError("No", name="flask.app"), 1, "pip install 'nodexfer[sandbox]'"),
         (ModuleNotFoundError("No", name="msgspec"), 1, "pip install 'nodexfer'"),
         (KeyboardInterrupt(), 130, "interrupted"),
@@ -195,8 +197,38 @@ def test_the_group_is_no_trap_for_an_unknown_name() -> None:
 
 
 def test_a_command_that_is_nearly_one_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["stagein"]) == 2
-    assert "Did you mean stage-in?" in capsys.readouterr().err
+    for typed, meant in (
+        (["stagein"], "stage-in"),
+        (["pool", "crate"], "create"),
+        (["sandbox", "fault", "lst"], "list"),
+    ):
+        assert main(typed) == 2
+        assert f"Did you mean {meant}?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["stage-in", "--json", "--nosuch"], ["pool", "list", "--json", "more"]])
+def test_a_command_line_that_makes_no_sense_is_a_record_too(
+    capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    assert main(arguments) == 2
+    record = json.loads(capsys.readouterr().out)
+    assert (record["error"], record["exit_code"]) == ("usage", 2)
+    assert record["next"] == f"nodexfer {' '.join(arguments[: arguments.index('--json')])} --help"
+    assert record["message"]
+
+
+@pytest.mark.parametrize(("found", "comment"), [(None, "  # globus: pipx install globus-cli"), ("/bin/globus", "")])
+def test_who_has_no_globus_command_is_told_where_it_comes_from(
+    command: Callable[..., None],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    found: str | None,
+    comment: str,
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: found)
+    command(fail(SourceMissing("Gone.", "globus ls X:/")))
+    main(["probe"])
+    assert capsys.readouterr().err.endswith(f"\nNext: globus ls X:/{comment}\n")
 
 
 @pytest.mark.parametrize("typed", ["stage-in", "stage-out", "run"])

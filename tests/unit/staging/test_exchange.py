@@ -46,8 +46,10 @@ def test_what_can_not_fit_is_not_even_begun(place: Place, monkeypatch: pytest.Mo
         f_frsize: int = 1
 
     monkeypatch.setattr(os, "statvfs", lambda _: Full())
-    with pytest.raises(DiskFull, match="1000 are needed for /a"):
+    with pytest.raises(DiskFull, match="1000 are needed for /a") as full:
         prepare(place, request(place))
+    shown = full.value.next.removeprefix("df -h ")
+    assert os.path.ismount(shown), "directories of ours go with the request"
 
 
 def test_outputs_are_moved_in_once_also_from_another_lease(place: Place) -> None:
