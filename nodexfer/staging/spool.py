@@ -15,7 +15,6 @@ import msgspec
 from nodexfer import records
 from nodexfer.errors import NodexferError, RecordBroken
 from nodexfer.node import rubbish
-from nodexfer.node import rubbish
 from nodexfer.paths import NodePaths, private_directory
 from nodexfer.staging.request import FORMAT, Batch, Progress, Request, Result
 
