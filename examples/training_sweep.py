@@ -23,7 +23,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from nodexfer.integrations.parsl import config
+import nodexfer
+from nodexfer.integrations.parsl import Source, config
 
 #: What an error of nodexfer is about, and how bad: run a "transient" one again; a "critical" one meets every job.
 CATEGORIES = {
@@ -37,8 +38,12 @@ CATEGORIES = {
 
 
 @python_app
-def train(job: dict[str, Any], archive: str, checksum: str, epochs: int) -> dict[str, Any]:
-    """One job, on a worker: everything that it needs is imported here. What went wrong comes back as data."""
+def train(job: dict[str, Any], epochs: int, inputs: Any) -> dict[str, Any]:
+    """One job, on a worker: everything that it needs is imported here. What went wrong comes back as data.
+
+    Its input is the directory of what was in the archive: the first job on a node brings and unpacks it; those that
+    meet it there wait, and share it.
+    """
     import json
     import pickle
     import tempfile
@@ -47,21 +52,16 @@ def train(job: dict[str, Any], archive: str, checksum: str, epochs: int) -> dict
 
     import numpy as np
 
-    from nodexfer.integrations import shared, worker
+    import nodexfer
 
-    start, stage, drawn = time.monotonic(), "stage-in", job["hyperparameters"]
+    start, stage, drawn = time.monotonic(), "train", job["hyperparameters"]
     try:
-        node = worker.node()
-        # The first job on a node brings and unpacks it; those that meet it there wait, and share it.
-        wanted = {"cifar": shared.Wanted(archive, "cifar")}
-        with shared.using(node, wanted, extract=True, expect=checksum) as found:
-            stage = "train"
-            sets = {}
-            for name in ("train", "test"):
-                with open(Path(found.paths["cifar"], "cifar-100-python", name), "rb") as file:
-                    # A pickle can do anything: this one is what its checksum says.
-                    part = pickle.load(file, encoding="bytes")
-                sets[name] = (part[b"data"] / np.float32(255) - 0.5, np.array(part[b"fine_labels"]))
+        sets = {}
+        for name in ("train", "test"):
+            with open(Path(inputs[0], "cifar-100-python", name), "rb") as file:
+                # A pickle can do anything: this one is what its checksum says.
+                part = pickle.load(file, encoding="bytes")
+            sets[name] = (part[b"data"] / np.float32(255) - 0.5, np.array(part[b"fine_labels"]))
         images, labels = sets["train"]
         chance = np.random.default_rng(drawn["seed"])
         weights = np.zeros((images.shape[1], 100), np.float32)
@@ -81,11 +81,11 @@ def train(job: dict[str, Any], archive: str, checksum: str, epochs: int) -> dict
         right = (sets["test"][0] @ weights).argmax(axis=1) == sets["test"][1]
         metrics = {"accuracy": float(right.mean()), "epochs": epochs}
         stage = "stage-out"
-        with tempfile.TemporaryDirectory(dir=node.scratch) as own:
+        with nodexfer.hold() as node, tempfile.TemporaryDirectory(dir=node.scratch) as own:
             np.save(f"{own}/weights.npy", weights)
             Path(own, "metrics.json").write_text(json.dumps({**job, **metrics}, indent=1) + "\n")
             receipt = node.stage_out({own: job["results"]})
-        done = {**metrics, "receipt": receipt.id, "staged": [str(one["id"]) for one in found.receipts]}
+        done = {**metrics, "receipt": receipt.id}
     except Exception as error:  # noqa: BLE001 (whatever it is: it is one job of many)
         done = {
             "error": type(error).__name__,
@@ -116,13 +116,14 @@ def failed(done: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def outcome(future: Any) -> dict[str, Any]:
-    """How a job stands. What the job itself could not tell (a worker that was lost, say) has the stage "worker"."""
+    """How a job stands. It tells its own errors: one of nodexfer came before it, and any other is of its worker."""
     if not future.done():
         return {"state": future.task_status()}
     error = future.exception()
     if error is not None:
         kinds = [kind.__name__ for kind in type(error).__mro__]
-        return failed({"error": kinds[0], "kinds": kinds, "stage": "worker", "message": str(error), "seconds": None})
+        stage = "stage-in" if isinstance(error, nodexfer.NodexferError) else "worker"
+        return failed({"error": kinds[0], "kinds": kinds, "stage": stage, "message": str(error), "seconds": None})
     done = future.result()
     return failed(done) if "error" in done else {"state": "done", **done}
 
@@ -141,9 +142,9 @@ def table(jobs: list[dict[str, Any]]) -> Table:
     return made
 
 
-def sweep(jobs: list[dict[str, Any]], archive: str, checksum: str, epochs: int) -> list[dict[str, Any]]:
+def sweep(jobs: list[dict[str, Any]], archive: Source, epochs: int) -> list[dict[str, Any]]:
     """Run all, and show how they stand."""
-    futures = [train(job, archive, checksum, epochs) for job in jobs]
+    futures = [train(job, epochs, inputs=[archive]) for job in jobs]
     with Live(transient=True) as live:
         while True:
             over = all(future.done() for future in futures)
@@ -178,11 +179,14 @@ def main() -> None:
         {"jobid": number, "results": options.results.format(**names, jobid=number), "hyperparameters": one}
         for number, one in enumerate(drawn, 1)
     ]
+    # Parsl's way to write it; by its UUID, as globus://UUID/path, it is the same for both.
+    url = options.archive if "://" in options.archive else "nodexfer://" + options.archive.replace(":", "", 1)
+    archive = Source(url, extract=True, expect=options.checksum)
     where = {name: getattr(options, name) for name in ("site", "account", "queue")}
     # A thread for each worker: they share the cores of a node.
     where["worker_init"] = "export OMP_NUM_THREADS=1"
     with tempfile.TemporaryDirectory(prefix="parsl-") as run_dir, parsl.load(config(run_dir=run_dir, **where)):
-        found = sweep(jobs, options.archive, options.checksum, options.epochs)
+        found = sweep(jobs, archive, options.epochs)
     report = {**names, "archive": options.archive, "checksum": options.checksum, "jobs": found}
     pathlib.Path(options.report).write_text(json.dumps(report, indent=1) + "\n")
     Console().print(table(found))

@@ -16,16 +16,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nodexfer.errors import NodexferError
     from nodexfer.integrations.compute import staged
+    from nodexfer.integrations.sources import Source
     from nodexfer.session import Node, hold, stage_in, stage_out
     from nodexfer.staging.receipt import Receipt
 
 __version__ = "0.1.0"
-__all__ = ["Node", "NodexferError", "Receipt", "__version__", "hold", "stage_in", "stage_out", "staged"]
+__all__ = ["Node", "NodexferError", "Receipt", "Source", "__version__", "hold", "stage_in", "stage_out", "staged"]
 
 _HOMES = {
     "Node": "nodexfer.session",
     "NodexferError": "nodexfer.errors",
     "Receipt": "nodexfer.staging.receipt",
+    "Source": "nodexfer.integrations.sources",
     "hold": "nodexfer.session",
     "stage_in": "nodexfer.session",
     "stage_out": "nodexfer.session",

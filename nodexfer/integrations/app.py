@@ -29,9 +29,14 @@ class Mark(NamedTuple):
     direction: Direction
     key: str
     name: str
+    #: Of an input: what :class:`nodexfer.integrations.sources.Source` says.
+    extract: bool = False
+    expect: str | None = None
 
     def __str__(self) -> str:
-        return f"{_MARK}{self.direction}:{self.key}:{self.name}"
+        algorithm, _, digits = (self.expect or "").partition(":")
+        extract = "extract" if self.extract else ""
+        return f"{_MARK}{self.direction}:{self.key}:{extract}:{algorithm}:{digits}:{self.name}"
 
 
 def read(file: Any) -> Mark | None:
@@ -42,8 +47,8 @@ def read(file: Any) -> Mark | None:
     text = file.local_path or ""
     for direction in ("in", "out"):
         if text.startswith(f"{_MARK}{direction}:"):
-            _, key, name = text.split(":", 2)
-            return Mark(direction, key, name)
+            _, key, extract, algorithm, digits, name = text.split(":", 5)
+            return Mark(direction, key, name, bool(extract), f"{algorithm}:{digits}" if algorithm else None)
     return None
 
 
@@ -73,7 +78,11 @@ def run(func: Callable[..., Any], work: Mapping[str, Any], args: Sequence[Any], 
     if not files:
         return func(*args, **kwargs)
     node = worker.node(work["settings"])
-    wanted = {mark.key: shared.Wanted(source(file.url), mark.name) for file, mark in files if mark.direction == "in"}
+    wanted = {
+        mark.key: shared.Wanted(source(file.url), mark.name, mark.extract, mark.expect)
+        for file, mark in files
+        if mark.direction == "in"
+    }
     with shared.using(node, wanted, **work["options"]) as inputs:
         try:
             with tempfile.TemporaryDirectory(prefix="parsl-", dir=node.scratch, ignore_cleanup_errors=True) as own:

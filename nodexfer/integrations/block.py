@@ -20,6 +20,7 @@ from nodexfer.config import Config, load
 from nodexfer.errors import ConfigInvalid, HoldUnknown, NodexferError
 from nodexfer.identity import ProcessId
 from nodexfer.integrations import shared
+from nodexfer.integrations.sources import Source
 from nodexfer.node import hold as holds
 from nodexfer.session import BROKEN, Node
 
@@ -72,13 +73,15 @@ def record(error: NodexferError) -> str:
     return json.dumps(error.as_record())
 
 
-def key(url: str) -> str:
+def key(one: Source) -> str:
     """What a shared input goes by on a node, for the functions of one block."""
-    return hashlib.sha256(f"compute {url}".encode(errors="surrogateescape")).hexdigest()[:32]
+    how = f"\0{one.extract}\0{one.expect}" if one.extract or one.expect else ""
+    return hashlib.sha256(f"compute {one.url}{how}".encode(errors="surrogateescape")).hexdigest()[:32]
 
 
-def wanted(urls: Sequence[str]) -> dict[str, shared.Wanted]:
-    return {key(url): shared.Wanted(url, name_of(url)) for url in urls}
+def wanted(sources: Sequence[Source]) -> dict[str, shared.Wanted]:
+    """:raises SourceUnsupported: see :func:`file_name`."""
+    return {key(one): shared.Wanted(one.url, file_name(one), one.extract, one.expect) for one in sources}
 
 
 def plain(url: str) -> str:
@@ -100,6 +103,18 @@ def name_of(url: str) -> str:
     return url.partition(":")[2].rstrip("/").rpartition("/")[2] or "data"
 
 
+def file_name(one: Source) -> str:
+    """The name that it has here: what is in an archive, without the archive's suffix.
+
+    :raises SourceUnsupported: it is not called like an archive.
+    """
+    if not one.extract:
+        return name_of(one.url)
+    from nodexfer.staging import unpack
+
+    return unpack.stem(name_of(one.url))
+
+
 def common(environ: Mapping[str, str]) -> list[str]:
     """:raises ConfigInvalid: a quotation mark is not closed."""
     try:
@@ -118,7 +133,7 @@ def held(environ: Mapping[str, str]) -> Iterator[dict[str, str]]:
     job = scheduler.detect(environ)
     taken = holds.take(config, job, procs.this())
     try:
-        with shared.using(Node(config, job, taken.scratch, environ), wanted(common(environ))):
+        with shared.using(Node(config, job, taken.scratch, environ), wanted([Source(url) for url in common(environ)])):
             yield taken.variables
     finally:
         _release(config, taken.id)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from nodexfer import __version__
 from nodexfer.integrations import by_value
+from nodexfer.integrations.sources import Source
 from nodexfer.integrations.staging import FORMAT
 
 if TYPE_CHECKING:
@@ -23,13 +24,14 @@ if TYPE_CHECKING:
     from nodexfer.staging.client import Route
 
 Urls: TypeAlias = "Mapping[str, str | Sequence[str]]"
+Sources: TypeAlias = "Mapping[str, str | Source | Sequence[str | Source]]"
 F = TypeVar("F", bound="Callable[..., Any]")
 
 
 def staged(
-    inputs: Urls | None = None,
+    inputs: Sources | None = None,
     outputs: Urls | None = None,
-    shared: Urls | None = None,
+    shared: Sources | None = None,
     *,
     overwrite: bool = False,
     verify: Verify = "size",
@@ -48,16 +50,19 @@ def staged(
     Each key is an argument of the function, which gets a path, or a list of paths for a list of URLs. ``{name}`` in a
     URL is an argument of the call, formatted as :meth:`str.format` does. What comes back is plain data.
 
+    In place of an input's URL, ``nodexfer.Source(url, extract=True, expect="md5:...")`` says that it is an archive
+    whose contents are wanted, and which checksum it has.
+
     :param inputs: brought for each call, into a directory of its own, removed after it.
     :param outputs: sent when the function has returned; one that it did not write is an error that names it.
     :param shared: brought once for all calls of a block on a node; read-only.
     :param overwrite: outputs replace what is at their destination; else that is an error.
     :param settings: keys of the configuration, for the worker.
-    :raises TypeError: the function has no such argument, or a key stands twice.
+    :raises TypeError: the function has no such argument, a key stands twice, or an output is a Source.
     """
-    tables = {"inputs": inputs, "outputs": outputs, "shared": shared}
+    tables: dict[str, Any] = {"inputs": inputs, "outputs": outputs, "shared": shared}
     work: dict[str, Any] = {
-        **{name: {key: _plain(urls) for key, urls in (table or {}).items()} for name, table in tables.items()},
+        **{name: {key: _plain(said) for key, said in (table or {}).items()} for name, table in tables.items()},
         "overwrite": overwrite,
         "options": {"verify": verify, "route": route, "wait_endpoint": wait_endpoint},
         "settings": dict(settings or {}),
@@ -70,8 +75,11 @@ def staged(
     return decorate
 
 
-def _plain(urls: str | Sequence[str]) -> str | list[str]:
-    return urls if isinstance(urls, str) else list(urls)
+def _plain(said: Any) -> Any:
+    """As data: a source of which there is more to say as its fields."""
+    if isinstance(said, Source):
+        return said._asdict()
+    return said if isinstance(said, str) else [_plain(one) for one in said]
 
 
 def _refuse_unknown(function: Callable[..., Any], work: Mapping[str, Any]) -> None:
@@ -80,6 +88,9 @@ def _refuse_unknown(function: Callable[..., Any], work: Mapping[str, Any]) -> No
     twice = sorted({key for key in keys if keys.count(key) > 1})
     if twice:
         raise TypeError(f"{name}(): {', '.join(twice)} stands twice among inputs, outputs and shared")
+    for key, said in work["outputs"].items():
+        if any(isinstance(one, dict) for one in (said if isinstance(said, list) else [said])):
+            raise TypeError(f"{name}(): {key} is an output, whose URL is all that there is to say")
     parameters = inspect.signature(function).parameters.values()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return

@@ -27,8 +27,9 @@ from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
 from parsl.utils import RepresentationMixin
 
 from nodexfer import __version__
+from nodexfer.errors import UrlMalformed
 from nodexfer.integrations import by_value
-from nodexfer.integrations.app import FORMAT, Direction, Mark, source
+from nodexfer.integrations.app import FORMAT, Direction, Mark, read, source
 
 if TYPE_CHECKING:
     from parsl.config import Config
@@ -86,16 +87,47 @@ class NodeStaging(Staging, RepresentationMixin):
         return file.scheme in SCHEMES
 
     def stage_in(self, dm: DataManager, executor: str, file: File, parent_fut: Future[Any] | None) -> None:  # noqa: ARG002
-        file.local_path = _mark("in", dm, file)
+        file.local_path = str(_mark("in", dm, file))
 
     def stage_out(self, dm: DataManager, executor: str, file: File, app_fu: Future[Any]) -> None:  # noqa: ARG002
-        file.local_path = _mark("out", dm, file)
+        if read(file) is not None:
+            raise TypeError(f"{file.url} is an output, whose URL is all that there is to say: give a File")
+        file.local_path = str(_mark("out", dm, file))
 
     def replace_task(self, dm: DataManager, executor: str, file: File, func: _Function) -> Staged:  # noqa: ARG002
         return self._staged(func)
 
     def replace_task_stage_out(self, dm: DataManager, executor: str, file: File, func: _Function) -> Staged:  # noqa: ARG002
         return self._staged(func)
+
+
+class Source(File):
+    """An input of which there is more to say than its URL.
+
+        train(inputs=[Source("nodexfer://site/data/set.tar.gz", extract=True, expect="md5:...")])
+
+    :param extract: it is an archive (tar, zip), and the app gets the directory of what is in it.
+    :param expect: its checksum, "sha256:HEX" or "md5:HEX": where it has another one, the app does not run.
+    :raises UrlMalformed: that is no checksum, or the URL is none of ours.
+    :raises SourceUnsupported: it is not called like an archive.
+    """
+
+    def __init__(self, url: str, *, extract: bool = False, expect: str | None = None) -> None:
+        from nodexfer.staging import unpack
+
+        super().__init__(url)
+        if self.scheme not in SCHEMES:
+            raise UrlMalformed(f"{url} is not globus://<uuid>/path or nodexfer://name/path.")
+        name = source(self.url).rpartition("/")[2] or "root"
+        if expect is not None:
+            expect = ":".join(unpack.parse_checksum(expect))
+        self._said = Mark("in", "", unpack.stem(name) if extract else name, extract, expect)
+
+    def cleancopy(self) -> File:
+        """What Parsl stages in our place, and sends: a File, whose class every worker knows."""
+        file = File(self.url)
+        file.local_path = str(self._said)
+        return file
 
 
 def _staged(func: _Function, work: Mapping[str, Any]) -> Staged:
@@ -152,15 +184,16 @@ _written: weakref.WeakKeyDictionary[DataManager, Counter[str]] = weakref.WeakKey
 _written_lock = threading.Lock()
 
 
-def _mark(direction: Direction, dm: DataManager, file: File) -> str:
+def _mark(direction: Direction, dm: DataManager, file: File) -> Mark:
     url = source(file.url)
+    said = read(file) or Mark(direction, "", url.rstrip("/").rpartition("/")[2] or "root")
     with _written_lock:
         written = _written.setdefault(dm, Counter())
         if direction == "out":
             written[url] += 1
         generation = written.get(url, 0)
-    key = hashlib.sha256(f"{dm.dfk.run_id}\0{url}\0{generation}".encode(errors="surrogatepass")).hexdigest()[:32]
-    return str(Mark(direction, key, url.rstrip("/").rpartition("/")[2] or "root"))
+    text = f"{dm.dfk.run_id}\0{url}\0{generation}\0{said.extract}\0{said.expect}"
+    return said._replace(key=hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:32])
 
 
 def config(

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from nodexfer.clock import Deadline
 from nodexfer.errors import DeadlinePassed, DiskFull, Interrupted, NodexferError, from_record
+from nodexfer.integrations.sources import Source, requests
 from nodexfer.node import locks
 from nodexfer.session import Node
 
@@ -28,10 +29,12 @@ _LOOK = (0.005, 0.1)
 
 
 class Wanted(NamedTuple):
-    """An input: its source, and the file name that it gets."""
+    """An input: its source, the file name that it gets, and what is to be done with its contents."""
 
     url: str
     name: str
+    extract: bool = False
+    expect: str | None = None
 
 
 class Inputs(NamedTuple):
@@ -45,12 +48,13 @@ class Inputs(NamedTuple):
 def using(node: Node, wanted: Mapping[str, Wanted], **options: Any) -> Iterator[Inputs]:
     """Have all that is ``wanted`` (by key) on the node, and in use until the end of the ``with``.
 
-    What is there costs a look. What is missing is brought in one request; whoever else wants it waits, at most to the
-    end of the job, and where that fails, fails by the same error. A later call tries again.
+    What is there costs a look. What is missing is brought in as few requests as can be, mostly one; whoever else wants
+    it waits, at most to the end of the job, and where that fails, fails by the same error. A later call tries again.
 
     :param wanted: two keys stand for two sources. A key is a file name: letters and digits.
-    :param options: of :meth:`nodexfer.session.Node.stage_in`.
-    :raises NodexferError: see there; DeadlinePassed: somebody else took until the end of the job.
+    :param options: of :meth:`nodexfer.session.Node.stage_in`, but for what a :class:`Wanted` says itself.
+    :raises NodexferError: see there, its ``receipts`` tell what had been brought before it; DeadlinePassed: somebody
+        else took until the end of the job.
     """
     found = Inputs({key: f"{node.scratch}/shared/{key}/{one.name}" for key, one in wanted.items()}, [])
     os.makedirs(f"{node.scratch}/shared", 0o700, exist_ok=True)
@@ -59,7 +63,7 @@ def using(node: Node, wanted: Mapping[str, Wanted], **options: Any) -> Iterator[
             turn = stack.enter_context(_Turn(node, found.paths))
             missing = turn.take()
             if missing:
-                found.receipts.append(turn.bring({key: wanted[key] for key in missing}, options))
+                turn.bring({key: wanted[key] for key in missing}, options, found.receipts)
             if turn.settle():
                 break
             stack.close()  # it was removed for want of room, the moment we let go
@@ -122,11 +126,23 @@ class _Turn:
             name = os.path.basename(self._paths[key])
             raise DeadlinePassed(f"Another worker was still bringing {name} at the end of the job.", "nodexfer status")
 
-    def bring(self, missing: Mapping[str, Wanted], options: Mapping[str, Any]) -> dict[str, object]:
-        """One request for all of it; the receipt."""
+    def bring(
+        self, missing: Mapping[str, Wanted], options: Mapping[str, Any], receipts: list[dict[str, object]]
+    ) -> None:
+        """All of it, its receipts into ``receipts``."""
+        keys = {Source(one.url, one.extract, one.expect): key for key, one in missing.items()}
+        for several, own in requests(keys):
+            try:
+                receipts.append(self._request({key: url for url, key in several.items()}, {**options, **own}))
+            except NodexferError as error:
+                error.receipts = (*receipts, *error.receipts)
+                raise
+
+    def _request(self, missing: Mapping[str, str], options: Mapping[str, Any]) -> dict[str, object]:
+        """One request for these URLs, by key; the receipt."""
         for key in missing:
             os.makedirs(f"{self._base}/{key}", 0o700, exist_ok=True)
-        sources = {one.url: self._paths[key] for key, one in missing.items()}
+        sources = {url: self._paths[key] for key, url in missing.items()}
         try:
             try:
                 receipt = self._node.stage_in(sources, **options)

@@ -19,12 +19,13 @@ from typing import Any
 from nodexfer.errors import NodexferError, OutputMissing, UrlMalformed
 from nodexfer.identity import host
 from nodexfer.integrations import block, shared, worker
+from nodexfer.integrations.sources import Source, requests
 from nodexfer.session import Node
 
 #: What the submit side's description of work looks like. A worker that knows another number says so.
-FORMAT = 1
+FORMAT = 2
 
-#: The tables of URLs in it.
+#: The tables of sources in it: a URL, or the fields of a :class:`Source`; or a list of these.
 TABLES = ("inputs", "outputs", "shared")
 
 #: Bytes of a result, as the service carries it: https://globus-compute.readthedocs.io/en/stable/limits.html. On its way
@@ -47,14 +48,14 @@ def call(
     wanted = filled(work, named(function, work, args, kwargs))
     node = worker.node(work["settings"])
     receipts: list[dict[str, Any]] = []
-    common_urls = [url for urls in wanted["shared"].values() for url in urls]
+    everybodys = [one for several in wanted["shared"].values() for one in several]
     with (
         _telling(receipts),
-        shared.using(node, block.wanted(common_urls), **work["options"]) as common,
+        shared.using(node, block.wanted(everybodys), **work["options"]) as common,
         tempfile.TemporaryDirectory(prefix="compute-", dir=node.scratch, ignore_cleanup_errors=True) as own,
     ):
         receipts += common.receipts
-        paths = {key: [Path(common.paths[block.key(url)]) for url in urls] for key, urls in wanted["shared"].items()}
+        paths = {key: [Path(common.paths[block.key(one)]) for one in ones] for key, ones in wanted["shared"].items()}
         paths |= _bring(node, wanted["inputs"], f"{own}/inputs", work["options"], receipts)
         outputs = places(wanted["outputs"], f"{own}/outputs")
         given = {key: found if _many(work, key) else found[0] for key, found in (paths | outputs).items()}
@@ -110,56 +111,63 @@ def named(
     return {name: value for name, value in found.items() if name not in ours}
 
 
-def filled(work: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, dict[str, list[str]]]:
-    """The URLs of this call, by table and key. :raises UrlMalformed: one names what is no argument."""
+def filled(work: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, dict[str, list[Source]]]:
+    """The sources of this call, by table and key. :raises UrlMalformed: one names what is no argument."""
 
-    def fill(url: str) -> str:
+    def fill(text: str) -> str:
         try:
-            return block.plain(url.format_map(arguments))
+            return text.format_map(arguments)
         except (KeyError, IndexError, ValueError, AttributeError) as error:
             known = ", ".join(arguments) or "none"
-            message = f"{url!r} can not be filled in ({type(error).__name__}: {error}); the call's arguments: {known}."
+            message = f"{text!r} can not be filled in ({type(error).__name__}: {error}); the call's arguments: {known}."
             raise UrlMalformed(message) from error
 
-    return {table: {key: [fill(url) for url in _list(urls)] for key, urls in work[table].items()} for table in TABLES}
+    def source(said: str | Mapping[str, Any]) -> Source:
+        one = Source(said) if isinstance(said, str) else Source(**said)
+        return one._replace(url=block.plain(fill(one.url)), expect=None if one.expect is None else fill(one.expect))
+
+    return {table: {key: [source(one) for one in _list(said)] for key, said in work[table].items()} for table in TABLES}
 
 
-def _list(urls: str | Sequence[str]) -> Sequence[str]:
-    return [urls] if isinstance(urls, str) else urls
+def _list(said: Any) -> Sequence[Any]:
+    return said if isinstance(said, list) else [said]
 
 
 def _many(work: Mapping[str, Any], key: str) -> bool:
     """Whether the function gets a list."""
-    return any(key in work[table] and not isinstance(work[table][key], str) for table in TABLES)
+    return any(isinstance(work[table].get(key), list) for table in TABLES)
 
 
-def places(table: Mapping[str, list[str]], base: str) -> dict[str, list[Path]]:
-    """A path for each URL, in a directory of its own: its file name is what it is at the other side."""
+def places(table: Mapping[str, list[Source]], base: str) -> dict[str, list[Path]]:
+    """A path for each source, in a directory of its own: its file name is what it is at the other side.
+
+    :raises SourceUnsupported: see :func:`nodexfer.integrations.block.file_name`.
+    """
     found: dict[str, list[Path]] = {}
-    for key, urls in table.items():
+    for key, sources in table.items():
         found[key] = []
-        for number, url in enumerate(urls):
+        for number, one in enumerate(sources):
             os.makedirs(f"{base}/{key}/{number}", 0o700)
-            found[key].append(Path(base, key, str(number), block.name_of(url)))
+            found[key].append(Path(base, key, str(number), block.file_name(one)))
     return found
 
 
 def _bring(
-    node: Node, table: Mapping[str, list[str]], base: str, options: Mapping[str, Any], receipts: list[dict[str, Any]]
+    node: Node, table: Mapping[str, list[Source]], base: str, options: Mapping[str, Any], receipts: list[dict[str, Any]]
 ) -> dict[str, list[Path]]:
-    """All inputs in one request. What stands twice is brought once."""
-    where: dict[str, Path] = {}
+    """All inputs, in as few requests as can be. What stands twice is brought once."""
+    where: dict[Source, Path] = {}
     for key, paths in places(table, base).items():
-        for url, path in zip(table[key], paths, strict=True):
-            where.setdefault(url, path)
-    if where:
-        receipts.append(node.stage_in(where, **options).as_record())
-    return {key: [where[url] for url in urls] for key, urls in table.items()}
+        for one, path in zip(table[key], paths, strict=True):
+            where.setdefault(one, path)
+    for several, own in requests(where):
+        receipts.append(node.stage_in(several, **options, **own).as_record())
+    return {key: [where[one] for one in sources] for key, sources in table.items()}
 
 
 def _send(
     node: Node,
-    table: Mapping[str, list[str]],
+    table: Mapping[str, list[Source]],
     paths: Mapping[str, list[Path]],
     work: Mapping[str, Any],
     receipts: list[dict[str, Any]],
@@ -169,7 +177,7 @@ def _send(
     if missing:
         message = f"{work['name']}() returned, but did not write {', '.join(missing)} on {host()}; nothing was sent."
         raise OutputMissing(message, "")
-    where = {str(path): url for key, each in paths.items() for path, url in zip(each, table[key], strict=True)}
+    where = {str(path): one.url for key, each in paths.items() for path, one in zip(each, table[key], strict=True)}
     if where:
         receipts.append(node.stage_out(where, overwrite=work["overwrite"], **work["options"]).as_record())
 

@@ -21,7 +21,7 @@ from nodexfer.node import hold as holds
 from nodexfer.session import Node, refuse_broken
 
 #: What the submit side's description of work looks like. A worker that knows another number says so.
-FORMAT = 1
+FORMAT = 2
 
 #: Another value of one of these is another node or another job: a test, a notebook, a batch script in a batch script.
 _TELLING = (

@@ -19,6 +19,7 @@ from nodexfer.errors import (
     PoolMissing,
     ServiceUnreachable,
     SourceMissing,
+    TransferUnproven,
     UrlMalformed,
 )
 from nodexfer.integrations import staging, worker
@@ -271,13 +272,42 @@ def test_keys_are_arguments_of_the_function_and_stand_once() -> None:
         made(1)
 
 
+def test_an_archive_is_there_as_what_is_in_it_and_a_checksum_is_compared(here: User) -> None:
+    """As an input and shared, beside plain ones, in a list; the checksum may be an argument of the call."""
+    checksum = here.archive("set.tar.gz", {"a": b"in it"})
+    source = nodexfer.Source("site:/{name}.tar.gz", extract=True, expect="{checksum}")
+
+    @nodexfer.staged(
+        inputs={"several": [source, "site:/raw/a.dat", "site:/set.tar.gz"]},
+        shared={"common": nodexfer.Source("nodexfer://site/set.tar.gz", extract=True), "packed": "site:/set.tar.gz"},
+    )
+    def function(name: str, checksum: str, several: list[Path], common: Path, packed: Path) -> list[Any]:
+        assert packed.is_file()
+        return [several[0].name, (several[0] / "a").read_bytes(), several[1].read_text(), (common / "a").read_bytes()]
+
+    done = function("set", checksum)
+    assert done["value"] == ["set", b"in it", "scan a", b"in it"]
+    assert [len(receipt["files"]) for receipt in done["receipts"]] == [1, 1, 1, 2]
+    with pytest.raises(TransferUnproven, match="has the sha256 checksum"):
+        function("set", "sha256:" + "0" * 64)
+    with pytest.raises(UrlMalformed, match="'set' is not ALGORITHM:HEX"):
+        function("set", "set")
+
+
+def test_what_is_sent_has_no_contents_to_say_anything_of() -> None:
+    def function(a: Path) -> None: ...
+
+    with pytest.raises(TypeError, match=r"function\(\): a is an output, whose URL is all"):
+        nodexfer.staged(outputs={"a": [nodexfer.Source("site:/a.tar", extract=True)]})(function)  # type: ignore[list-item]
+
+
 def test_every_key_fits_a_function_that_takes_any() -> None:
     def function(**anything: Any) -> Any: ...
 
     nodexfer.staged(inputs={"c": "site:/c"})(function)
     work = {"name": "function", "inputs": {"c": "site:/{a}"}, "outputs": {}, "shared": {}}
     assert staging.named(function, work, (), {"a": 3}) == {"a": 3}
-    assert staging.filled(work, {"a": 3})["inputs"] == {"c": ["site:/3"]}
+    assert staging.filled(work, {"a": 3})["inputs"] == {"c": [nodexfer.Source("site:/3")]}
 
 
 def test_a_receipt_of_very_many_files_fits_into_a_result() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 import pytest
 from parsl.data_provider.files import File
 
+from nodexfer.errors import SourceUnsupported, TransferUnproven, UrlMalformed
 from nodexfer.integrations import shared
+from nodexfer.integrations.parsl import Source
 from tests.support import apps
 from tests.support.parsl import BASH, LONG, everywhere, htex, local, named, threads, workflow
 from tests.support.user import User
@@ -94,6 +97,45 @@ def test_an_output_is_an_input_further_on(user: User, tmp_path: Path, make: Call
         if not shared.has_room(str(user.root)):
             pytest.skip("this disk has no room to keep what perhaps nobody wants")
     assert received(user) == [f"globus://{user.box.site_id}/text"]
+
+
+@everywhere
+def test_an_archive_is_there_as_what_is_in_it_and_a_checksum_is_compared(
+    user: User, tmp_path: Path, make: Callable[..., Any]
+) -> None:
+    """For two apps by one transfer; the same archive as a plain file is another input; sources stay as they are."""
+    data = {"deep/a": os.urandom(3000), "deep/b": b""}
+    checksum = user.archive("set.tar.gz", data)
+    (user.site / "plain").write_text("plain")
+    packed = Source("nodexfer://site/set.tar.gz", extract=True, expect=checksum.upper())
+    plain = Source("nodexfer://site/plain", expect=f"sha256:{hashlib.sha256(b'plain').hexdigest()}")
+    with workflow(user, tmp_path / "run", make()):
+        found = [apps.tree(inputs=[packed, named("set.tar.gz")]) for _ in range(2)]
+        other = apps.upper(inputs=[plain], outputs=[named("out")])
+        wrong = apps.tree(inputs=[Source("nodexfer://site/set.tar.gz", extract=True, expect=f"md5:{'0' * 32}")])
+        for future in found:
+            (unpacked, members), (file, _) = future.result(LONG)
+            assert (os.path.basename(unpacked), members) == ("set", data)
+            assert os.path.basename(file) == "set.tar.gz"
+        assert other.result(LONG)[1]
+        assert (user.site / "out").read_text() == "PLAIN"
+        error = wrong.exception(LONG)
+        assert isinstance(error, TransferUnproven), error
+        assert "has the md5 checksum" in str(error)
+        assert packed.local_path is None
+    archive = f"globus://{user.box.site_id}/set.tar.gz"
+    assert [source for source in received(user) if "set" in source] == [archive, archive]
+
+
+def test_what_can_not_be_an_archive_or_a_checksum_is_told_where_it_is_written(user: User, tmp_path: Path) -> None:
+    with pytest.raises(SourceUnsupported, match="not called like an archive"):
+        Source("nodexfer://site/set.h5", extract=True)
+    with pytest.raises(UrlMalformed, match="32 hexadecimal digits"):
+        Source("nodexfer://site/set.h5", expect="md5:1")
+    with pytest.raises(UrlMalformed, match="is not globus:"):
+        Source("/site/set.tar", extract=True)
+    with workflow(user, tmp_path / "run", threads()), pytest.raises(TypeError, match=r"set\.tar is an output"):
+        apps.writes("", outputs=[Source("nodexfer://site/set.tar")])
 
 
 def test_a_node_s_workers_share_a_transfer_and_an_endpoint(user: User, tmp_path: Path) -> None:

@@ -31,6 +31,20 @@ def content(*files: Any, **more: Any) -> list[str]:
 
 
 @python_app
+def tree(inputs: Any = ()) -> list[tuple[str, dict[str, bytes]]]:
+    """The path of each, and the files in it."""
+    found = []
+    for top in map(str, inputs):
+        files = {}
+        for directory, _, names in os.walk(top):
+            for name in names:
+                with open(f"{directory}/{name}", "rb") as file:
+                    files[os.path.relpath(file.name, top)] = file.read()
+        found.append((top, files))
+    return found
+
+
+@python_app
 def copy_tree(source: Any, outputs: Any = ()) -> list[str]:
     shutil.copytree(source, outputs[0])
     return sorted(os.listdir(source))

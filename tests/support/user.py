@@ -5,8 +5,12 @@ A pytest plugin (see tests/conftest.py), for the fixture ``user``.
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
+import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +52,15 @@ class User:
 
     def job(self, number: str = "1", **environ: str) -> Script:
         return Script(number, {**self.environ, **environ})
+
+    def archive(self, name: str, members: Mapping[str, bytes]) -> str:
+        """Make a .tar.gz at the site; its checksum."""
+        with tarfile.open(self.site / name, "w:gz") as packed:
+            for member, data in members.items():
+                info = tarfile.TarInfo(member)
+                info.size = len(data)
+                packed.addfile(info, io.BytesIO(data))
+        return "sha256:" + hashlib.sha256((self.site / name).read_bytes()).hexdigest()
 
     def tasks(self) -> dict[str, int]:
         """How many tasks there are of each status."""

@@ -16,6 +16,7 @@ import pytest
 from nodexfer.errors import DeadlinePassed, DiskFull, Interrupted, NodexferError, SourceMissing
 from nodexfer.integrations import shared
 from nodexfer.integrations.shared import Wanted
+from nodexfer.integrations.sources import Source, requests
 from tests.support.waiting import eventually
 
 
@@ -25,6 +26,7 @@ class Node:
     def __init__(self, scratch: Path) -> None:
         self.scratch = scratch
         self.asked: list[dict[str, str]] = []
+        self.options: list[dict[str, Any]] = []
         self.gate = threading.Event()
         self.gate.set()
         self.ends = 1e12
@@ -33,8 +35,9 @@ class Node:
     def client(self) -> Any:
         return SimpleNamespace(deadline=self.ends)
 
-    def stage_in(self, sources: Mapping[str, str]) -> Any:
+    def stage_in(self, sources: Mapping[str, str], **options: Any) -> Any:
         self.asked.append(dict(sources))
+        self.options.append(options)
         assert self.gate.wait(60)
         if self.error is not None:
             raise self.error
@@ -104,6 +107,33 @@ def test_only_who_brought_it_has_the_receipt(node: Any) -> None:
     with shared.using(node, wanted("a")) as first, shared.using(node, wanted("a", "b")) as second:
         assert first.receipts == [{"files": ["a"]}]
         assert second.receipts == [{"files": ["b"]}]
+
+
+def test_what_was_brought_before_an_error_is_told_and_there_for_the_next_one(node: Any) -> None:
+    """What has a checksum has a request of its own."""
+    plain = wanted("a", "b")
+    several = {**plain, "c": Wanted("c", "c"), "d": Wanted("bad", "d", extract=True, expect="md5:1")}
+    with pytest.raises(SourceMissing) as caught, shared.using(node, several):
+        pass
+    assert caught.value.receipts == ({"files": ["a", "b", "c"]},)
+    with shared.using(node, plain) as found:
+        assert found.receipts == []
+    assert [sorted(asked) for asked in node.asked] == [["a", "b", "c"], ["bad"]]
+    assert node.options == [{}, {"extract": True, "expect": "md5:1"}]
+
+
+def test_as_few_requests_as_can_be() -> None:
+    md5 = "md5:1"
+    several = [Source("a"), Source("b"), Source("c", True), Source("a", True), Source("d", True, md5)]
+    several += [Source("e", False, md5), Source("f", False, md5)]
+    found = [(sorted(urls), own) for urls, own in requests(dict.fromkeys(several))]
+    assert found == [
+        (["a", "b"], {}),
+        (["a", "c"], {"extract": True}),
+        (["d"], {"extract": True, "expect": md5}),
+        (["e"], {"expect": md5}),
+        (["f"], {"expect": md5}),
+    ]
 
 
 def test_who_comes_meanwhile_waits_for_it(node: Any) -> None:
@@ -219,12 +249,12 @@ def test_an_output_is_kept_unless_something_is_there(
 class SmallNode(Node):
     """Has room for two inputs."""
 
-    def stage_in(self, sources: Mapping[str, str]) -> Any:
+    def stage_in(self, sources: Mapping[str, str], **options: Any) -> Any:
         there = [path for path in (self.scratch / "shared").glob("*/*") if not path.parent.name.startswith(".")]
         if len(there) + len(sources) > 2:
             self.asked.append({})
             raise DiskFull("No space is left.", "")
-        return super().stage_in(sources)
+        return super().stage_in(sources, **options)
 
 
 def test_what_nobody_uses_makes_room_for_what_is_wanted(tmp_path: Path) -> None:
