@@ -212,9 +212,9 @@ def test_a_transfer_through_a_wedged_gcp_stalls_and_ends_well_when_that_is_over(
 
 @pytest.mark.slow
 def test_a_slow_transfer_is_not_taken_for_one_that_stands_still(user: User, script: Script) -> None:
-    (user.site / "big").write_bytes(os.urandom(40_000))
+    (user.site / "big").write_bytes(os.urandom(80_000))
     user.box.sandbox.fault("slow", endpoint=user.box.site_id, bytes_per_second=8_000)
-    script.must(f"stage-in --stall 2 site:/big {user.root}/big")
+    script.must(f"stage-in --stall 4 site:/big {user.root}/big")
     assert user.receipts[-1]["troubles"] == []
 
 
