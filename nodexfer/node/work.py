@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from nodexfer import records
 from nodexfer.errors import NodexferError
+from nodexfer.node import bell
 from nodexfer.node.registry import Hold
 from nodexfer.node.rubbish import names
 from nodexfer.paths import NodePaths, safe_name
@@ -113,7 +114,8 @@ def refuse(directory: str, error: NodexferError) -> None:
         answer = {"format": FORMAT, "error": error.as_record(), **unfinished}
         records.write(f"{directory}/result.json", answer)
     except NodexferError:
-        pass
+        return
+    bell.ring(f"{directory}/bell")
 
 
 def refuse_impatient(paths: NodePaths, job: str | None, error: NodexferError, *, begun: bool = True) -> None:

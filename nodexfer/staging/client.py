@@ -17,13 +17,13 @@ from nodexfer.config import Config
 from nodexfer.errors import DeadlinePassed, Interrupted, NodeDirRemoved, NodexferError, from_record
 from nodexfer.node import bell, hold, jobend, silence
 from nodexfer.scheduler import Job
-from nodexfer.staging import spool
+from nodexfer.staging import bells, spool
 from nodexfer.staging.request import Owner, Progress, Request, Result
 
 #: Seconds before the job's end by which everything is over: a file system may be slow, and the script goes on.
 RESERVE_SECONDS = 30.0
-#: Seconds between two looks at the result: a fiftieth of the age, within these bounds.
-_LOOK = (0.01, 0.5)
+#: Seconds between two looks at what has no bell, progress say: a fiftieth of the age, within these bounds.
+_LOOK = (0.05, 0.5)
 #: Seconds between two looks whether our keeper lives.
 _KEEPER_SECONDS = 1.0
 #: Seconds that somebody who removes the node_dir may need from a request in it to the directory of all requests.
@@ -101,6 +101,11 @@ def results(client: Client, directories: Sequence[str]) -> list[Result]:
     :raises NodexferError: the first that one of them ends with. The others are the caller's to call off.
     :raises DeadlinePassed: nobody said anything in time.
     """
+    with bells.hung(directories) as hung:
+        return _results(client, directories, hung)
+
+
+def _results(client: Client, directories: Sequence[str], hung: bells.Bells) -> list[Result]:
     found: dict[str, Result] = {}
     begun = time.monotonic()
     deadline = Deadline.from_epoch(client.deadline + client.grace)
@@ -120,7 +125,7 @@ def results(client: Client, directories: Sequence[str]) -> list[Result]:
         if deadline.passed:
             raise DeadlinePassed("The request was not done by its deadline, and was called off.", "nodexfer status")
         if len(found) < len(directories):
-            time.sleep(min(max((now - begun) / 50, _LOOK[0]), _LOOK[1]))
+            hung.wait(min(max((now - begun) / 50, _LOOK[0]), _LOOK[1]))
     return [found[directory] for directory in directories]
 
 

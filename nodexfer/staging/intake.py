@@ -10,7 +10,7 @@ from nodexfer.clock import utc
 from nodexfer.config import Config
 from nodexfer.errors import DeadlinePassed, EndpointNotOurs, NodexferError, RecordNewer
 from nodexfer.identity import ProcessId
-from nodexfer.node import clean, endpoint, rubbish, work
+from nodexfer.node import bell, clean, endpoint, rubbish, work
 from nodexfer.staging import exchange, spool
 from nodexfer.staging.cases import Case
 from nodexfer.staging.request import Owner, Progress, Request, Result
@@ -199,4 +199,5 @@ def _answer(directory: str, result: Result) -> bool:
         spool.write(directory, spool.RESULT, result)
     except (NodexferError, OSError):  # no room; or gone, and nobody asks
         return False
+    bell.ring(f"{directory}/{spool.BELL}")
     return True

@@ -6,6 +6,7 @@
       progress.json   the desk      how it goes, at most a few times a second
       result.json     the desk      the end: moved, with every file, or the error
       cancel          the command   an empty file: the owner wants it no more
+      bell            the command   a FIFO, rung by who writes result.json; one that is not heard loses nothing
 
 The command that wrote a request does what touches the job's files (links, copies, checks, publishing); the desk only
 speaks to Globus. A request is of one direction and one collection. One that is cancelled, or whose owner is dead, stays

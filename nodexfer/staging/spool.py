@@ -23,6 +23,7 @@ BATCH = "batch.json"
 PROGRESS = "progress.json"
 RESULT = "result.json"
 CANCEL = "cancel"
+BELL = "bell"
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 

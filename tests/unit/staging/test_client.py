@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from nodexfer.config import load
-from nodexfer.errors import Interrupted, NodeDirRemoved
-from nodexfer.node import silence
+from nodexfer.errors import Interrupted, NodeDirRemoved, PoolExhausted
+from nodexfer.node import silence, work
 from nodexfer.scheduler import Job
-from nodexfer.staging import client, spool, via_route
+from nodexfer.staging import client, intake, spool, via_route
+from nodexfer.staging.bells import Bells
+from nodexfer.staging.request import Result
 
 JOB = Job("local", "host", "1", 0)
 
@@ -77,3 +81,58 @@ def test_a_signal_that_comes_while_a_record_is_read_ends_the_wait(
         monkeypatch.setattr(f"nodexfer.{name}", told)
     with pytest.raises(Interrupted, match="SIGTERM"):
         look(who)
+
+
+@pytest.fixture
+def directory(who: client.Client) -> str:
+    found = f"{who.config.node_paths.spool}/job/r1"
+    os.makedirs(found)
+    return found
+
+
+def answer(directory: str) -> None:
+    intake._answer(directory, Result(tasks=("t1",)))
+
+
+def refuse(directory: str) -> None:
+    work.refuse(directory, PoolExhausted("No endpoint is free."))
+
+
+@pytest.mark.parametrize(("end", "tasks"), [(answer, ["t1"]), (refuse, None)])
+def test_who_answers_rings_for_the_command_that_waits(
+    who: client.Client,
+    directory: str,
+    monkeypatch: pytest.MonkeyPatch,
+    end: Callable[[str], None],
+    tasks: list[str] | None,
+) -> None:
+    waited = []
+    wait = Bells.wait
+
+    def answer_meanwhile(bells: Bells, _: float) -> None:
+        end(directory)
+        before = time.monotonic()
+        wait(bells, 60.0)
+        waited.append(time.monotonic() - before)
+
+    monkeypatch.setattr(Bells, "wait", answer_meanwhile)
+    later = who._replace(deadline=time.time() + 600)
+    if tasks is None:
+        with pytest.raises(PoolExhausted, match="No endpoint is free"):
+            client.results(later, [directory])
+    else:
+        assert [list(result.tasks) for result in client.results(later, [directory])] == [tasks]
+    assert waited[0] < 30.0
+    assert not os.path.exists(f"{directory}/{spool.BELL}")
+
+
+def test_where_no_bell_can_be_hung_the_answer_is_looked_for(
+    who: client.Client, directory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: str, __: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.mkfifo", full)
+    monkeypatch.setattr(client._News, "look", lambda *_: answer(directory))
+    (result,) = client.results(who._replace(deadline=time.time() + 600), [directory])
+    assert result.tasks == ("t1",)
