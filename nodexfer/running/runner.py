@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: So long (s) before a program would be stopped the scheduler is asked again: an answer takes 20 s at most.
 _ASK_AGAIN_SECONDS = 25.0
+#: So long (s) it is waited for a word on how much is in the directories of a stage-in, when it has begun to move.
+_LOOK_SECONDS = 15.0
 #: Where nobody knew the end, how often (s) it is looked whether somebody does by now.
 _UNKNOWN_SECONDS = 120.0
 
@@ -75,7 +77,7 @@ class _Runner:
                 route=self._work.route,
                 on_progress=_Fits(show, self._talk, self._timing.pace, Deadline(left)),
                 deadline=time.time() + left,
-            )
+            )._replace(measure=True)
             receipt = bring(who, self._work.fetches, **self._work.moves)
         seconds = (receipt.finished or receipt.created) - receipt.created
         self._timing.pace = walltime.pace(receipt.bytes, seconds, receipt.waited_endpoint)
@@ -145,17 +147,31 @@ class _Runner:
 class _Fits:
     """Says once, as soon as the size is known, whether a stage-in fits; then shows its progress.
 
-    What a directory has in it is known only when it has been moved: then that is said, and what happens.
+    A task may be under way before anybody has looked what its directories have in them: then that is said, and what
+    happens.
     """
 
     def __init__(self, show: OnProgress, talk: Talk, pace: Pace, deadline: Deadline) -> None:
         self._show, self._talk, self._pace, self._deadline = show, talk, pace, deadline
         self._said = False
+        #: Until the size must be known, from the beginning of the task on.
+        self._patience: Deadline | None = None
 
     def __call__(self, news: Progress) -> None:
-        if not self._said and (news.bytes_total is not None or news.task is not None):
+        if not self._said and (words := self._words(news)):
             self._said = True
-            load = None if news.bytes_total is None else Load(news.bytes_total, news.files_total or 0)
-            words = walltime.bring_words(load, self._pace, self._deadline.left)
             self._talk.say(f"stage-in: {words}")
         self._show(news)
+
+    def _words(self, news: Progress) -> str:
+        left = self._deadline.left
+        if news.need is not None:
+            load = Load(news.need.bytes, news.need.files)
+            return walltime.bring_words(load, self._pace, left, least=news.need.least)
+        if news.bytes_total is not None:
+            return walltime.bring_words(Load(news.bytes_total, news.files_total or 0), self._pace, left)
+        if news.task is not None and self._patience is None:
+            self._patience = Deadline(_LOOK_SECONDS)
+        if self._patience is not None and self._patience.passed:
+            return walltime.bring_words(None, self._pace, left)
+        return ""

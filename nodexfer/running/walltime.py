@@ -156,15 +156,18 @@ def _first_fit(loads: Sequence[Load], pace: Pace, window: float) -> tuple[int, .
     return tuple(chosen)
 
 
-def bring_words(load: Load | None, pace: Pace, left: float) -> str:
+def bring_words(load: Load | None, pace: Pace, left: float, *, least: bool = False) -> str:
     """Whether a stage-in fits. It goes on in any case: nothing else could be done with the time.
 
     :param load: None where nobody knows yet: a directory is among its sources.
+    :param least: there may be more: not all of its directories were looked into.
     """
     if load is None:
         return f"how much is in a directory is not known before, {format_duration(left)} left: it is called off then"
     needed = pace.needed(load)
     words = f"{_amount(load)} {_need(load)} {format_duration(needed)} {pace.words}, {format_duration(left)} left"
+    if least:
+        return f"at least {words}: it is called off then"
     return f"{words}: it fits" if needed <= left else f"{words}: it may not fit, and is called off then"
 
 

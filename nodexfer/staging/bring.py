@@ -161,6 +161,7 @@ def _requests(who: Client, targets: Sequence[_Target], **flags: Any) -> list[Req
                 client=who.identity,
                 wait_endpoint=who.wait_endpoint,
                 litter=tuple(publish.near(target.path, name, target.number) for target in mine),
+                measure=who.measure,
                 **flags,
             )
         )

@@ -10,7 +10,7 @@ from nodexfer.errors import NodexferError, from_record
 from nodexfer.globus.protocol import Task
 from nodexfer.staging.batches import Key
 from nodexfer.staging.outcome import Hopeless, is_calm
-from nodexfer.staging.request import Batch, BatchItem, Request, Result
+from nodexfer.staging.request import Batch, BatchItem, Need, Request, Result
 from nodexfer.staging.stall import Pulse
 
 #: new: to be looked at; looking: a call is under way; ready: waits for a task; moving: is in a task;
@@ -41,6 +41,7 @@ class Case:
         self.saved = saved
         self.phase: Phase = "new"
         self.items: list[BatchItem] = []
+        self.need: Need | None = None
         self.move: Move | None = None
         self.part = ""
         self.tasks: list[str] = list(saved.earlier) if saved else []

@@ -18,7 +18,7 @@ from nodexfer.errors import DeadlinePassed, Interrupted, NodeDirRemoved, Nodexfe
 from nodexfer.node import bell, hold, jobend, silence
 from nodexfer.scheduler import Job
 from nodexfer.staging import bells, spool
-from nodexfer.staging.request import Owner, Progress, Request, Result
+from nodexfer.staging.request import Need, Owner, Progress, Request, Result
 
 #: Seconds before the job's end by which everything is over: a file system may be slow, and the script goes on.
 RESERVE_SECONDS = 30.0
@@ -51,6 +51,8 @@ class Client(NamedTuple):
     #: Seconds after the deadline that the desk gets to say so itself, and to take back what it can.
     grace: float = 20.0
     route: Route = "auto"
+    #: Whether it wants to know how much comes before it moves.
+    measure: bool = False
 
     @property
     def service(self) -> str:
@@ -197,11 +199,21 @@ def _sum(parts: Sequence[Progress]) -> Progress:
     if len(parts) == 1:
         return parts[0]
     totals = [part.bytes_total for part in parts]
+    needs = [part.need for part in parts if part.need is not None]
     return Progress(
         state=parts[-1].state,
         bytes_done=sum(part.bytes_done for part in parts),
         bytes_total=None if None in totals else sum(total or 0 for total in totals),
         files_done=sum(part.files_done for part in parts),
+        need=_all(needs) if len(needs) == len(parts) else None,
+    )
+
+
+def _all(needs: Sequence[Need]) -> Need:
+    return Need(
+        bytes=sum(need.bytes for need in needs),
+        files=sum(need.files for need in needs),
+        least=any(need.least for need in needs),
     )
 
 

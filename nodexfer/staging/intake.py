@@ -6,6 +6,8 @@ import os
 import time
 from urllib.parse import urlsplit
 
+import msgspec
+
 from nodexfer.clock import utc
 from nodexfer.config import Config
 from nodexfer.errors import DeadlinePassed, EndpointNotOurs, NodexferError, RecordNewer
@@ -108,9 +110,12 @@ class Intake:
 
     def tell(self, case: Case, progress: Progress) -> None:
         """Write how it goes, if that is new, a few times a second at most."""
+        if case.need is not None:
+            progress = msgspec.structs.replace(progress, need=case.need)
         at, last = self._told.get(case.id, (0.0, None))
         now = time.monotonic()
-        if progress == last or (now - at < _PROGRESS_SECONDS and last is not None and progress.state == last.state):
+        same = last is not None and (progress.state, progress.need) == (last.state, last.need)
+        if progress == last or (now - at < _PROGRESS_SECONDS and same):
             return
         self._told[case.id] = (now, progress)
         try:

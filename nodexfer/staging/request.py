@@ -90,6 +90,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: str = ""
     #: Paths of this node that exist for this request alone and may be removed once its owner is dead.
     litter: tuple[str, ...] = ()
+    #: Inputs: whoever asks wants to know how much it is before it moves.
+    measure: bool = False
 
 
 class BatchItem(msgspec.Struct, frozen=True):
@@ -133,6 +135,14 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     error: dict[str, str | int] | None = None
 
 
+class Need(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be moved; ``least``: there may be more."""
+
+    bytes: int
+    files: int
+    least: bool = False
+
+
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """``state`` in words for people: "waiting for an endpoint", "queued by Globus", "moving"."""
 
@@ -146,6 +156,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     faults: int = 0
     #: The newest error event's code, while the task is ACTIVE and failing.
     trouble: str | None = None
+    #: Of the request alone, once that is known; only where it was asked for (``Request.measure``).
+    need: Need | None = None
 
 
 class MovedFile(msgspec.Struct, frozen=True):

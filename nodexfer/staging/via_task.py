@@ -16,7 +16,7 @@ import msgspec
 from nodexfer.clock import utc
 from nodexfer.errors import DeadlinePassed, NodexferError
 from nodexfer.globus.protocol import Event, Globus, Submission, Task
-from nodexfer.staging import batches, look, outcome, proof, remote
+from nodexfer.staging import batches, look, need, outcome, proof, remote
 from nodexfer.staging.outcome import Going, Hopeless, Succeeded
 from nodexfer.staging.proof import Sized
 from nodexfer.staging.request import Batch, BatchItem, MovedItem, Progress, Result
@@ -79,6 +79,9 @@ def _plan(errand: Errand) -> Batch:
         return look.sources(globus, request.ins) if request.ins else look.destinations(globus, request)
 
     found = [msgspec.structs.replace(item, local=f"{errand.data}/{item.number}") for item in patiently(errand, items)]
+    if request.measure:
+        known = need.of(globus, errand.collection, found, need.WAITED_FOR)
+        errand.tell(Progress(state="looking at the other side", need=known))
     return keep(
         errand,
         Batch(

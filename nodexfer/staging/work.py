@@ -22,6 +22,7 @@ from nodexfer.staging.cases import Case, Move, Serving
 from nodexfer.staging.ending import Ending
 from nodexfer.staging.follow import Follower
 from nodexfer.staging.intake import Intake
+from nodexfer.staging.need import Measure
 from nodexfer.staging.request import BatchItem, Progress
 
 #: Seconds between two looks at the spool when no bell rings.
@@ -48,6 +49,7 @@ class Work:
         self._intake = Intake(config, globus.service, identity)
         self._ending = Ending(globus, config, calls, self._intake)
         self._follower = Follower(globus, calls, self._intake, self._ending, self._again, say)
+        self._measure = Measure(globus, calls, self._measured)
         self._serving: Serving | None = None
         self._ready = False
         self._next_scan = self._next_sweep = 0.0
@@ -135,12 +137,19 @@ class Work:
             case.items, case.phase, case.since, case.failing_since = found, "ready", time.monotonic(), None
             if not self._ready:
                 self._intake.tell(case, Progress(state="waiting for the endpoint"))
+            self._measure.add(case)
             return
         case.phase = "new"
         if self._is_patient(case, found):
             self._intake.tell(case, Progress(state=f"trying again: {found.message}"))
         else:
             case.leave(found)
+
+    def _measured(self, case: Case) -> None:
+        if case.phase == "ready" and not case.leaving:  # else it is told with what else there is to tell
+            self._intake.tell(
+                case, Progress(state="waiting for its task" if self._ready else "waiting for the endpoint")
+            )
 
     def _is_patient(self, case: Case, error: NodexferError) -> bool:
         """Whether the same call is worth another try: twice the service's own timeout long."""

@@ -102,6 +102,21 @@ def test_what_globus_does_not_take_in_time_is_called_off_and_saved_and_the_resum
     eventually(lambda: user.leftovers() == [])
 
 
+@pytest.mark.parametrize("route", ["direct", "via"])
+def test_what_is_in_a_directory_is_known_before_it_has_moved(user: User, route: str) -> None:
+    user.box.sandbox.fault("slow", bytes_per_second=1500)
+    (user.site / "set/below").mkdir(parents=True)
+    for name in ("one", "two", "below/three"):
+        (user.site / "set" / name).write_text("x" * 1024)
+    user.home.joinpath("config.toml").write_text(
+        f'[collections.site]\nid = "{user.box.site_id}"\nlocal_path = "{user.site}"\n'
+    )
+    done = run(user, "--time", "200s", "--route", route, "--in", "site:/set=set", "--", "true")
+    assert done.code == 0, done
+    (said,) = [line for line in done.err.splitlines() if "measured" in line or "assumed" in line]
+    assert re.match(r"stage-in: 3\.0 KiB in 3 files need \d+ s at .* left: it fits", said)
+
+
 def test_outputs_that_no_endpoint_can_send_are_saved_with_the_reason(box: Box) -> None:
     user = User(box, endpoints=0)
     done = run(user, "--out", "x=site:/x", "--", "sh", "-c", WRITES_X)

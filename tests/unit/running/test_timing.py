@@ -18,7 +18,7 @@ from nodexfer.running.timing import Timing
 from nodexfer.running.walltime import Pace
 from nodexfer.running.work import Talk, Work
 from nodexfer.staging.client import OnProgress
-from nodexfer.staging.request import Progress
+from nodexfer.staging.request import Need, Progress
 
 
 class Told:
@@ -153,7 +153,21 @@ def test_whether_a_stage_in_fits_is_said_once_as_soon_as_its_size_is_known() -> 
     assert said[0].endswith(" left: it fits")
 
 
-def test_of_a_directory_whose_size_nobody_knows_the_time_that_is_left_is_said() -> None:
+def test_what_a_request_needs_says_more_than_the_task_that_it_shares() -> None:
+    said: list[str] = []
+    talk = Talk(said.append, lambda *_: None, lambda _: nullcontext(lambda _: None))
+    fits = runner._Fits(lambda _: None, talk, Pace(200.0 * 1024**2, True), Deadline(600.0))
+    fits(Progress(state="moving", task="t"))
+    assert said == [], "it may be known in a moment"
+    need = Need(bytes=1024**3, files=2, least=True)
+    fits(Progress(state="moving", task="t", bytes_total=9 * 1024**3, need=need))
+    assert len(said) == 1
+    assert said[0].startswith("stage-in: at least 1.0 GiB in 2 files need 15 s at the 200.0 MiB/s measured, ")
+    assert said[0].endswith(" left: it is called off then")
+
+
+def test_of_a_directory_whose_size_nobody_knows_the_time_that_is_left_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "_LOOK_SECONDS", 0.0)
     said: list[str] = []
     talk = Talk(said.append, lambda *_: None, lambda _: nullcontext(lambda _: None))
     fits = runner._Fits(lambda _: None, talk, Pace(), Deadline(600.0))
