@@ -51,23 +51,25 @@ def wrapper(command: tuple[str, ...]) -> int:
     same: every function raises the same error at once.
     """
     from nodexfer.cli.child import NotStarted
-    from nodexfer.integrations import orphans
+    from nodexfer.integrations import orphans, servers
     from nodexfer.running import program
 
     orphans.adopt()
+    managers = servers.Servers()
     with program.Signals() as signals, ExitStack() as stack:
         try:
             environ = _held(stack)
         except Interrupted:  # while something common was being staged
             return 128 + 15
         try:
-            return program.run(command, environ, signals).code
+            return program.run(command, environ, signals, watch=managers.watch).code
         except program.NotStarted as error:
             raise NotStarted(str(error), error.code) from error
         finally:
             signals.saving = True  # nothing is to come between the manager's end and the release
             if "NODEXFER_HOLD" in environ:
                 orphans.end(load(os.environ), environ["NODEXFER_JOB"])
+            managers.end()
             _release(stack)
 
 

@@ -34,14 +34,18 @@ def end(config: Config, job: str) -> None:
             holders = {hold.process for hold in table.of(job)}
     except NodexferError:
         return
-    workers = [process for process in descendants([this()]) if process in holders]
+    finish([process for process in descendants([this()]) if process in holders])
+
+
+def finish(processes: list[ProcessId]) -> None:
+    """TERM, and KILL after :data:`GRACE_SECONDS` to those that live on."""
     for number in (signal.SIGTERM, signal.SIGKILL):
-        for worker in workers:
-            procs.signal(worker, number)
+        for process in processes:
+            procs.signal(process, number)
         deadline = Deadline(GRACE_SECONDS)
-        while (workers := _living(workers)) and not deadline.passed:
+        while (processes := _living(processes)) and not deadline.passed:
             time.sleep(_LOOK_SECONDS)
 
 
-def _living(workers: list[ProcessId]) -> list[ProcessId]:
-    return [worker for worker in workers if worker.alive]
+def _living(processes: list[ProcessId]) -> list[ProcessId]:
+    return [process for process in processes if process.alive]

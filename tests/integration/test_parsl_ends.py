@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -109,8 +111,14 @@ def test_a_lost_manager_s_workers_release(user: User, tmp_path: Path) -> None:
             procs.signal(process, signal.SIGKILL)
 
 
-def test_a_batch_system_that_ends_its_own_program_alone_finds_all_given_back(user: User, tmp_path: Path) -> None:
-    """Slurm does so, and kills what is left as soon as that has ended; the workers of a manager notice late."""
+def test_a_batch_system_that_ends_its_own_program_alone_finds_all_given_back(
+    user: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short: Path
+) -> None:
+    """Slurm does so, and kills what is left as soon as that has ended; the workers of a manager notice late.
+
+    Parsl's own helper of the manager, which would outlive it, and the directory of that go as well.
+    """
+    monkeypatch.setenv("TMPDIR", str(short))
     executor = htex()
     executor.launch_cmd = LAUNCH_CMD
     with workflow(user, tmp_path / "run", executor):
@@ -119,11 +127,19 @@ def test_a_batch_system_that_ends_its_own_program_alone_finds_all_given_back(use
         wrapper = ProcessId.of(parents_now()[manager])
         assert holders(user) == {wrapper.pid, *workers}
         family = descendants([ProcessId.of(manager)])
+        assert list(short.glob("pymp-*/*"))
         procs.signal(wrapper, signal.SIGTERM)
         eventually(lambda: not wrapper.alive, LONG / 2)
         assert is_clean(user)
-        for process in family:  # Parsl's own helper of the manager outlives it
-            procs.signal(process, signal.SIGKILL)
+        assert os.listdir(short) == []
+        eventually(lambda: not [process for process in family if process.alive])
+
+
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A directory in which a socket can be: its path has 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="nx-", dir="/tmp") as made:
+        yield Path(made)
 
 
 def test_a_worker_that_is_killed_while_it_brings_something_leaves_it_to_who_waits(user: User, tmp_path: Path) -> None:

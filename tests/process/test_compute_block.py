@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+import socket
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -248,6 +251,98 @@ def told(*given):
 orphans.end = told
 sys.exit(worker_init.wrapper.main(["sh", "-c", "exit 7"], standalone_mode=False))
 """
+
+
+SERVER = """\
+import multiprocessing, os, sys, time
+if __name__ == "__main__":
+    kept = multiprocessing.get_context("spawn").Manager()
+    with open(sys.argv[1] + ".new", "w") as file:
+        print(os.getpid(), kept._process.pid, file=file)
+    os.rename(sys.argv[1] + ".new", sys.argv[1])
+    while True:
+        time.sleep(0.05)
+"""
+#: ``nodexfer compute wrapper``, with a file that says when it has seen something; "" for one that does not look.
+_LOOKS = """\
+import sys
+from nodexfer.cli import worker_init
+from nodexfer.integrations import servers
+watch = servers.Servers.watch
+def told(self):
+    if not sys.argv[1]:
+        return 3600.0
+    pause = watch(self)
+    if self._seen:
+        open(sys.argv[1], "w").close()
+    return min(pause, 0.2)
+servers.Servers.watch = told
+sys.exit(worker_init.wrapper.main(sys.argv[2:], standalone_mode=False))
+"""
+
+
+class Served(NamedTuple):
+    """A wrapper whose manager has a server of Python's multiprocessing, as Parsl's has."""
+
+    wrapper: procs.Process
+    manager: ProcessId
+    server: ProcessId
+    directory: Path
+
+
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The node's temporary directory, in which somebody else listens, too. (A socket's path has 107 bytes.)"""
+    with tempfile.TemporaryDirectory(prefix="nx-", dir="/tmp") as made, socket.socket(socket.AF_UNIX) as another:
+        monkeypatch.setenv("TMPDIR", made)
+        Path(made, "pymp-another").mkdir()
+        another.bind(f"{made}/pymp-another/listener")
+        another.listen()
+        yield Path(made)
+
+
+def served(tmp_path: Path, temporary: Path, before: str = "exec", after: str = "", *, looks: bool = True) -> Served:
+    (tmp_path / "server.py").write_text(SERVER)
+    up = tmp_path / "up"
+    line = f"{before} {shlex.join([sys.executable, str(tmp_path / 'server.py'), str(up)])} {after}"
+    looked = tmp_path / "looked"
+    argv = procs.python("-c", _LOOKS, str(looked) if looks else "", "sh", "-c", line)
+    wrapper = procs.spawn(argv, new_group=True)
+    manager, server = (ProcessId.of(int(word)) for word in eventually(up.read_text).split())
+    (directory,) = [path for path in temporary.iterdir() if path.name != "pymp-another"]
+    assert list(directory.iterdir())
+    if looks:
+        eventually(looked.exists)
+    return Served(wrapper, manager, server, directory)
+
+
+@pytest.mark.parametrize("looks", [True, False])
+def test_a_killed_managers_own_server_is_ended_and_leaves_nothing(looks: bool, tmp_path: Path, temporary: Path) -> None:
+    """Whether it was seen before, or is only seen then."""
+    found = served(tmp_path, temporary, looks=looks)
+    kill(found.manager)
+    assert found.wrapper.wait(60) == KILLED
+    assert not found.server.alive
+    assert os.listdir(temporary) == ["pymp-another"]
+
+
+def test_what_it_left_is_removed_also_where_a_signal_ends_all_of_them(tmp_path: Path, temporary: Path) -> None:
+    """As at the end of every block."""
+    found = served(tmp_path, temporary)
+    os.killpg(found.wrapper.pid, signal.SIGTERM)
+    assert found.wrapper.wait(60) == TERMINATED
+    assert os.listdir(temporary) == ["pymp-another"]
+
+
+def test_a_server_whose_own_parent_lives_is_left_alone(tmp_path: Path, temporary: Path) -> None:
+    found = served(
+        tmp_path, temporary, before="", after=f"& until [ -e {tmp_path}/looked ]; do sleep 0.05; done; exit 7"
+    )
+    assert found.wrapper.wait(60) == 7
+    assert found.server.alive
+    assert list(found.directory.iterdir())
+    kill(found.manager)
+    kill(found.server)
 
 
 # every node of a block ------------------------------------------------------------------------------------------
