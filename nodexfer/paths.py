@@ -12,14 +12,14 @@ node_dir  /tmp/nodexfer-<uid>          0700; its own flock is the leader's lock
   gcp-<place>/                         the working copy of the leased GCP config directory
   exchange/<n>/  outgoing/<request>/   what GCP sees; what waits to be moved in there
   jobs/<job>/                          the job's scratch
-  logs/
+  logs/                                and what was said of the end of each job
 <root>/nodexfer-<uid>/<place>/         exchange/ and outgoing/, the same, on each further root
 
 home      ~/.nodexfer                  0700, on the shared file system
   config.toml  credentials.json  tokens.json
   pool/<pool>/<endpoint>/              record.json  config/  lease.<n>
   turns/<boot id>/                     which places of a host wait for their turn
-  ends/<job>/                          what a scheduler was asked of its job's end, and said
+  ends/<job>/                          what a scheduler was asked of its job's end, and said; see node/answers.py
   receipts/<yyyy-mm>/                  receipts/.new/ has those that are being written
 """
 

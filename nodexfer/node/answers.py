@@ -24,8 +24,6 @@ from nodexfer.scheduler.protocol import NEW_SECONDS, End
 
 #: Processes of the scheduler that a job starts to learn of its end.
 CALLS = 3
-#: How long who asks is waited for (s): two processes of 10 s at most, and a slow file system.
-WAIT_SECONDS = 25.0
 #: What is removed: the end, and the last question, are over for so long; or the last question, where no end is known.
 OLD_SECONDS, OLD_WITHOUT_END_SECONDS = 7 * 86400.0, 90 * 86400.0
 #: Of how many jobs that is looked at, by each who asks.
@@ -49,10 +47,14 @@ class Said(NamedTuple):
 
 
 class Place:
-    """One directory of calls and answers. ``spent``: calls that are known, here or from elsewhere."""
+    """One directory of calls and answers. ``spent``: calls that are known, here or from elsewhere.
 
-    def __init__(self, directory: str, spent: int = 0) -> None:
+    :param whose: answers to others do not count; '' where the directory is of one run of the job.
+    """
+
+    def __init__(self, directory: str, spent: int = 0, whose: str = "") -> None:
         self._directory = directory
+        self._whose = whose
         self.spent = spent
         self._skew: float | None = None
 
@@ -69,7 +71,9 @@ class Place:
         calls, answers = self._numbers()
         self.spent = max(calls, self.spent)
         found = Said(calls=self.spent)
-        for number, end, asked in _read(self._directory, answers):
+        for number, end, asked, whose in _read(self._directory, answers):
+            if whose != self._whose:
+                end, asked = None, 0.0
             if not found.number:
                 found = found._replace(asked=asked - self._ahead(), number=number)
             if end is not None and end.at is not None:
@@ -79,16 +83,17 @@ class Place:
                 return found._replace(end=end), calls
         return found, calls
 
-    def wait(self, call: int) -> bool:
-        """Until ``call`` is answered, or the next one claimed. False: its asker counts as dead."""
-        deadline, pause = Deadline(WAIT_SECONDS), _FIRST_PAUSE
-        while not deadline.passed:
-            time.sleep(min(pause, deadline.left))
-            pause = min(_LAST_PAUSE, pause * 1.5)
+    def wait(self, call: int, seconds: float) -> bool:
+        """Until ``call`` is answered, or the next one claimed. False: not within ``seconds``."""
+        deadline, pause = Deadline(seconds), _FIRST_PAUSE
+        while True:
             calls, answers = self._numbers()
             if calls > call or call in answers:
                 return True
-        return False
+            if deadline.passed:
+                return False
+            time.sleep(min(pause, deadline.left))
+            pause = min(_LAST_PAUSE, pause * 1.5)
 
     def claim(self, call: int) -> None:
         """:raises FileExistsError: somebody else asks. :raises OSError: it can not be written here."""
@@ -101,7 +106,7 @@ class Place:
             ahead = self._ahead()
             at = None if end is None or end.at is None else end.at + ahead
             record = {"format": 1, "end": at, "source": end and end.source, "asked": time.time() + ahead}
-            records.write(f"{self._directory}/answer.{call}", record, shared=True)
+            records.write(f"{self._directory}/answer.{call}", {**record, "whose": self._whose}, shared=True)
         except (NodexferError, OSError):
             pass
 
@@ -141,15 +146,15 @@ class Place:
         self._skew = 0.0 if one else stamp - now
 
 
-def _read(directory: str, numbers: Sequence[int]) -> list[tuple[int, End | None, float]]:
-    """The answers that can be read, in the order given: (number, what was said, when)."""
+def _read(directory: str, numbers: Sequence[int]) -> list[tuple[int, End | None, float, str]]:
+    """The answers that can be read, in the order given: (number, what was said, when, to whom)."""
     found = []
     for number in numbers:
         try:
             record = records.read(f"{directory}/answer.{number}", 1) or {}
             at, source = record["end"], record["source"]
             end = None if source is None else End(None if at is None else float(at), str(source))
-            found.append((number, end, float(record["asked"])))
+            found.append((number, end, float(record["asked"]), str(record["whose"])))
         except (NodexferError, OSError, KeyError, TypeError, ValueError):  # as good as none
             continue
     return found
@@ -171,7 +176,7 @@ def _is_old(directory: str, now: float) -> bool:
         last = os.lstat(directory).st_mtime
         if last > now - OLD_SECONDS:
             return False
-        ends = [end for _, end, _ in _read(directory, range(1, CALLS + 1)) if end is not None]
+        ends = [end for _, end, *_ in _read(directory, range(1, CALLS + 1)) if end is not None]
     except OSError:
         return False
     if not ends or None in [end.at for end in ends]:

@@ -3,9 +3,11 @@
 An answer of the environment is kept in the job's directory of the spool, ``.end``, and goes with it. One of the
 scheduler outlives that, among the logs: a job's commands one after the other each have a hold of their own, and would
 each ask. Who asks holds ``.end.lock``: many commands at once are one question of this node, and the nodes of a job are
-one by what they share (:mod:`nodexfer.node.questions`); where they can share nothing, each counts for itself. A
-scheduler that did not answer is asked again by a later command; one that did, only by who is about to act on the answer
-(``again``), since a limit may have been raised.
+one by what they share (:mod:`nodexfer.node.questions`). A scheduler that did not answer is asked again by a later
+command; one that did, only by who is about to act on the answer (``again``), since a limit may have been raised.
+
+Nodes share nothing where the home can not be written, or where nobody can tell which run of the job this is. Each then
+counts for itself, among its logs; and what a run that can not be told was told, is believed in the same session only.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import NamedTuple
 
-from nodexfer import records, scheduler
+from nodexfer import identity, records, scheduler
 from nodexfer.config import Config
 from nodexfer.errors import NodexferError, RecordBroken
 from nodexfer.node import locks
@@ -109,9 +111,16 @@ def _files(paths: NodePaths, job: Job, environ: Mapping[str, str]) -> _Files:
 
 
 def _name(job: Job, environ: Mapping[str, str]) -> str:
-    """Of this run: what was said of another must never be taken for what is said of this one."""
+    """Of this run: the end of an earlier one would be too early. Where it can not be told, of this session only."""
     run = scheduler.run_of(job, environ)
+    if run is None and job.scheduler != "local":
+        run = _session()
     return safe_name(f"{job.key}-{run}" if run else job.key)
+
+
+def _session() -> str:
+    leader = identity.session_leader()
+    return f"s{leader.pid}-{leader.start}-{identity.boot_id()}"
 
 
 def _read(path: str) -> _Known:
@@ -152,19 +161,22 @@ def _start_nothing(*_: object, **__: object) -> Answer:
 
 
 def _ask_scheduler(config: Config, known: _Known, job: Job, environ: Mapping[str, str], again: bool) -> _Known:
-    """With the job's other nodes; alone where it is not known which run they are, or the home can not be written."""
+    """With the job's other nodes, or alone: what was asked together counts then, too."""
     from nodexfer.node import answers, questions
 
-    tops = [f"{config.node_paths.logs}/ends"]
-    if scheduler.run_of(job, environ) is not None:
-        tops.insert(0, config.home_paths.ends)
+    own = f"{config.node_paths.logs}/ends"
+    if scheduler.run_of(job, environ) is None:
+        places = [answers.Place(f"{own}/{safe_name(job.key)}", known.calls, _session())]
+    else:
+        places = [answers.Place(f"{top}/{_name(job, environ)}", known.calls) for top in (config.home_paths.ends, own)]
     put = partial(scheduler.end, job, environ, fresh=again)
-    for top in tops:
-        place = answers.Place(f"{top}/{_name(job, environ)}", known.calls)
+    spent = known.calls
+    for place in places:
+        place.spent = max(place.spent, spent)
         try:
             said = questions.settle(place.make(), put, again=again)
         except (NodexferError, OSError):
-            known = known._replace(calls=place.spent)
+            spent = place.spent
             continue
         end = said.end or known.end
         return _Known(end, time.time() if end is None else said.asked, said.calls)

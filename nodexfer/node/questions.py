@@ -12,9 +12,13 @@ import time
 from collections.abc import Callable, Sequence
 
 from nodexfer import procs
+from nodexfer.clock import Deadline
 from nodexfer.node.answers import CALLS, Place, Said
 from nodexfer.scheduler import End
 from nodexfer.scheduler.protocol import Answer, RunArgv
+
+#: How long who asks is waited for (s): two processes of 10 s at most, and a slow file system.
+WAIT_SECONDS = 25.0
 
 
 def settle(place: Place, put: Callable[[RunArgv], End | None], *, again: bool) -> Said:
@@ -24,8 +28,8 @@ def settle(place: Place, put: Callable[[RunArgv], End | None], *, again: bool) -
     :param again: only an answer that is new will do.
     :raises NodexferError, OSError: the place can not be used; nothing was asked.
     """
-    waits = 1 if again else CALLS
-    awaited = dead = 0
+    patience = Deadline(WAIT_SECONDS if again else CALLS * WAIT_SECONDS)
+    awaited, dead = 0, place.spent  # nobody is waited for twice
     said = Said()
     for _ in range(2 * CALLS + 1):  # no more calls can be waited for, or lost to others
         said, claimed = place.look()
@@ -34,12 +38,9 @@ def settle(place: Place, put: Callable[[RunArgv], End | None], *, again: bool) -
         if (is_new or not again) if said.end is not None else (is_new and not asking):
             break
         if asking:
-            if waits == 0:
-                break
-            waits -= 1
-            if place.wait(claimed):
+            if place.wait(claimed, min(WAIT_SECONDS, patience.left)):
                 awaited = claimed
-            elif again:
+            elif patience.passed:
                 break
             else:
                 dead = claimed

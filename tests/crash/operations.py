@@ -18,7 +18,7 @@ from nodexfer.config import Config, load
 from nodexfer.errors import EndpointFailed, HoldUnknown, Interrupted, NodexferError, OutputMissing, PoolMissing
 from nodexfer.gcp import install
 from nodexfer.identity import ProcessId
-from nodexfer.node import answers, claim, hold, jobend, registry, sweep, work
+from nodexfer.node import claim, hold, jobend, questions, registry, sweep, work
 from nodexfer.node.keeper import Keeper
 from nodexfer.paths import private_directory
 from nodexfer.pool import lease as leases
@@ -134,7 +134,7 @@ def ask_end(points: Points, asked: str) -> bool:
         return procs.Completed(0, "" if argv[0] == "squeue" else END, "")
 
     procs.run = run  # type: ignore[assignment]
-    answers.WAIT_SECONDS = 0.05
+    questions.WAIT_SECONDS = 0.05
     points.install()
     return jobend.find(config, Job("slurm", "test", "12", 0), {}).known
 

@@ -53,7 +53,8 @@ def asked(scheduler: Path) -> list[str]:
 
 
 def record(config: Config, job: Job) -> Path:
-    return Path(f"{config.node_paths.logs}/end-{job.key}")
+    (found,) = Path(config.node_paths.logs).glob(f"end-{job.key}*")
+    return found
 
 
 def grow_old(config: Config, job: Job) -> None:

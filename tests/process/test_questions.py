@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from nodexfer import procs
+from nodexfer import procs, records
 from nodexfer.config import Config, load
-from nodexfer.node import answers, jobend, questions
+from nodexfer.node import answers, jobend, locks, questions
 from nodexfer.scheduler import End, Job
 from nodexfer.scheduler.protocol import RunArgv
 from tests.support.waiting import eventually
@@ -24,6 +24,9 @@ JOBS = {
     "slurm": {"SLURM_JOB_ID": "12", "SLURM_CLUSTER_NAME": "test"},
     "pbs": {"PBS_JOBID": "12.server", "PBS_JOBCOOKIE": "A1"},
 }
+
+#: What ``qstat`` says.
+LIMIT = '{"Jobs": {"12.server": {"stime": "Fri Nov 20 22:00:00 2099", "Resource_List": {"walltime": "1:00"}}}}'
 
 #: A scheduler's command: notes that it was started, waits until it may speak, and prints what its file says.
 PROGRAM = """\
@@ -37,9 +40,11 @@ cat TOP/answer 2>/dev/null
 COMMAND = """\
 import os, sys
 from nodexfer.config import load
-from nodexfer.node import answers, jobend
+from nodexfer.node import jobend, questions
 from nodexfer.scheduler import detect, protocol
-answers.WAIT_SECONDS, protocol.TIMEOUT = float(sys.argv[1]), 300.0
+questions.WAIT_SECONDS, protocol.TIMEOUT = float(sys.argv[1]), 300.0
+if sys.argv[3]:
+    jobend._session = lambda: sys.argv[3]
 config = load()
 config.node_paths.make()
 print("ready", flush=True)
@@ -85,12 +90,12 @@ class Site:
         return found
 
     def start(
-        self, node: str, job: Mapping[str, str], *, patience: float = 300.0, again: bool = False
+        self, node: str, job: Mapping[str, str], *, patience: float = 300.0, again: bool = False, session: str = ""
     ) -> procs.Process:
         """A command that is ready to ask."""
         node_dir = self.config(node).node_dir
         process = procs.spawn(
-            [sys.executable, "-c", COMMAND, str(patience), "again" if again else ""],
+            [sys.executable, "-c", COMMAND, str(patience), "again" if again else "", session],
             environ={**os.environ, **job, "NODEXFER_NODE_DIR": node_dir},
             stdin=procs.PIPE,
             stdout=procs.PIPE,
@@ -100,7 +105,8 @@ class Site:
 
     def grow_old(self) -> None:
         """A minute passes, for all nodes."""
-        for path in (*self.ends.glob("*/answer.*"), *self.top.glob("*/place/logs/end-*")):
+        logs = (*self.top.glob("*/place/logs/end-*"), *self.top.glob("*/place/logs/ends/*/answer.*"))
+        for path in (*self.ends.glob("*/answer.*"), *logs):
             path.write_text(path.read_text().replace('"asked":', '"asked":1.0,"was":'))
 
 
@@ -136,14 +142,10 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 
 @pytest.mark.parametrize("job", JOBS)
 def test_all_nodes_of_a_job_that_start_at_once_are_one_question(site: Site, job: str) -> None:
-    if job == "pbs":
-        limit = '{"Jobs": {"12.server": {"stime": "Fri Nov 20 22:00:00 2099", "Resource_List": {"walltime": "1:00"}}}}'
-    else:
-        limit = "10:00\n"
     running = [site.start(f"n{number}", JOBS[job]) for number in range(8) for _ in range(2)]
     for process in running:
         go(process)
-    site.speak(limit)
+    site.speak(LIMIT if job == "pbs" else "10:00\n")
     found = {said(process) for process in running}
     assert len(site.asked) == 1
     assert "unknown" not in found
@@ -191,14 +193,59 @@ def test_each_run_of_a_job_asks_for_itself_on_every_node(site: Site) -> None:
     assert site.asked == ["squeue", "qstat", "squeue", "qstat"]
 
 
-def test_where_a_run_can_not_be_told_each_node_counts_for_itself(site: Site) -> None:
-    site.speak()
-    for environ in ({"PBS_JOBID": "12.server"}, {"SLURM_JOB_ID": "12"}):
-        for node in ("n0", "n1", "n0"):
-            go(process := site.start(node, environ))
-            said(process)
-    assert site.asked == ["qstat", "qstat", "squeue", "squeue"]
+def test_where_the_environment_says_it_nothing_is_asked_and_the_home_left_alone(site: Site) -> None:
+    found = jobend.find(site.config("n0"), SLURM, {"SLURM_JOB_END_TIME": "4099766400"})
+    assert found == jobend.JobEnd(4099766400.0, True, "SLURM_JOB_END_TIME")
     assert not site.ends.exists()
+    assert site.asked == []
+
+
+@pytest.mark.parametrize("answer", ["10:00\n", ""], ids=["an end", "nothing"])
+def test_what_was_just_said_here_needs_no_look_at_the_home(
+    site: Site, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    site.speak(answer)
+    config = site.config("n0")
+    jobend.find(config, SLURM, {})
+    monkeypatch.setattr(answers.Place, "look", lambda _: pytest.fail("it was looked at"))
+    assert jobend.find(config, SLURM, {}).known == bool(answer)
+
+
+def test_what_a_command_beside_us_was_just_told_needs_no_look_at_the_home(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.speak()
+    config, take = site.config("n0"), locks.take
+
+    def late(path: str, seconds: float) -> int:
+        monkeypatch.setattr(locks, "take", take)
+        jobend.find(config, SLURM, {})
+        monkeypatch.setattr(answers.Place, "look", lambda _: pytest.fail("it was looked at"))
+        return take(path, seconds)
+
+    monkeypatch.setattr(locks, "take", late)
+    assert jobend.find(config, SLURM, {}).known
+
+
+@pytest.mark.parametrize("environ", [{"PBS_JOBID": "12.server"}, {"SLURM_JOB_ID": "12"}], ids=["pbs", "slurm"])
+def test_where_a_run_can_not_be_told_each_node_counts_for_itself(site: Site, environ: dict[str, str]) -> None:
+    site.speak(LIMIT if "PBS_JOBID" in environ else "10:00\n")
+    for node in ("n0", "n1", "n0"):
+        go(process := site.start(node, environ))
+        assert said(process) != "unknown"
+    assert len(site.asked) == 2
+    assert not site.ends.exists()
+
+
+def test_where_a_run_can_not_be_told_what_was_said_in_another_session_is_not_believed(site: Site) -> None:
+    """It may have been of an earlier run, whose end would be too early. Both count."""
+    environ = {"PBS_JOBID": "12.server"}
+    site.speak(LIMIT)
+    for session in range(4):
+        for _ in range(2):
+            go(process := site.start("n0", environ, session=f"s{session}"))
+            assert (said(process) == "unknown") == (session == 3)
+    assert site.asked == ["qstat"] * 3
 
 
 # deaths ------------------------------------------------------------------------------------------------------
@@ -224,9 +271,10 @@ def test_three_that_are_killed_are_all_that_is_ever_asked(site: Site) -> None:
         site.see_asked(number + 1)
         killed.kill()
         killed.wait(30)
-    for again in (False, False, True):
-        go(process := site.start("n3", JOBS["slurm"], patience=0.2, again=again))
+    for patience in (0.2, 300.0, 300.0):  # once only
+        go(process := site.start("n3", JOBS["slurm"], patience=patience, again=patience > 1))
         assert said(process) == "unknown"
+        site.grow_old()
     assert len(site.asked) == 3
 
 
@@ -247,6 +295,43 @@ def test_a_call_that_somebody_else_has_claimed_meanwhile_is_answered_by_him(site
     assert site.asked == ["squeue"]
 
 
+def test_who_waits_for_a_call_waits_no_longer_when_the_next_one_is_claimed(site: Site) -> None:
+    place = answers.Place(f"{site.top}/ends/12").make()
+    place.claim(1)
+    assert not place.wait(1, 0.1)
+    place.claim(2)
+    assert place.wait(1, 0.1)
+
+
+def test_a_question_that_is_being_asked_is_waited_for_although_the_last_one_was_just_now(site: Site) -> None:
+    place = answers.Place(f"{site.top}/ends/12").make()
+    place.claim(1)
+    place.write(1, None)
+    place.claim(2)
+    end = End(time.time() + 600, "scontrol")
+    told: list[int] = []
+
+    class Watched(answers.Place):
+        def wait(self, call: int, seconds: float) -> bool:
+            told.append(call)
+            place.write(2, end)
+            return super().wait(call, seconds)
+
+    waiting = Watched(f"{site.top}/ends/12")
+    assert questions.settle(waiting, lambda _: pytest.fail("it was asked"), again=False).end == end
+    assert told == [2]
+
+
+def test_where_no_questions_are_left_the_last_answer_has_to_do(site: Site) -> None:
+    place = answers.Place(f"{site.ends}/12").make()
+    end = End(time.time() + 600, "squeue")
+    for call in (1, 2, 3):
+        place.claim(call)
+        place.write(call, end if call == 1 else None)
+    site.grow_old()
+    assert questions.settle(place, lambda _: pytest.fail("it was asked"), again=True).end == end
+
+
 def test_an_asker_that_hangs_costs_who_asks_again_one_wait_and_nothing_else(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -254,10 +339,37 @@ def test_an_asker_that_hangs_costs_who_asks_again_one_wait_and_nothing_else(
     first = jobend.find(site.config("n0"), SLURM, {})
     site.grow_old()
     answers.Place(f"{site.ends}/{SLURM.key}").claim(2)
-    monkeypatch.setattr(answers, "WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(questions, "WAIT_SECONDS", 0.2)
     assert jobend.find(site.config("n0"), SLURM, {}, again=True) == first
-    monkeypatch.setattr(answers, "WAIT_SECONDS", 300.0)
+    monkeypatch.setattr(questions, "WAIT_SECONDS", 300.0)
     assert jobend.find(site.config("n1"), SLURM, {}).known  # an end that is known is not waited for
+    assert site.asked == ["squeue"]
+
+
+def test_what_was_waited_for_is_new_whatever_the_clocks_say(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some file systems stamp by the clock of the node that writes."""
+    monkeypatch.setattr(answers.Place, "_ahead", lambda _: 0.0)
+    place, other = (answers.Place(f"{site.top}/ends/12").make() for _ in range(2))
+    other.claim(1)
+    waits = answers.Place.wait
+
+    def wait(waiting: answers.Place, call: int, seconds: float) -> bool:
+        record = {"format": 1, "end": None, "source": None, "asked": time.time() - 5 * 3600, "whose": ""}
+        records.write(f"{site.top}/ends/12/answer.1", record)
+        return waits(waiting, call, seconds)
+
+    monkeypatch.setattr(answers.Place, "wait", wait)
+    assert questions.settle(place, lambda _: pytest.fail("it was asked"), again=False).end is None
+
+
+def test_a_program_that_is_not_there_is_no_call(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.speak()
+    path = os.environ["PATH"]
+    monkeypatch.setenv("PATH", "/nowhere")
+    for _ in range(4):
+        assert not jobend.find(site.config("n0"), SLURM, {}).known
+    monkeypatch.setenv("PATH", path)
+    assert jobend.find(site.config("n0"), SLURM, {}).known
     assert site.asked == ["squeue"]
 
 
@@ -296,8 +408,6 @@ def test_where_the_home_can_not_be_written_the_node_counts_for_itself(
     for _ in range(5):
         ends.append(jobend.find(config, SLURM, {}, again=True))
         site.grow_old()
-        for path in Path(config.node_paths.logs).glob("ends/*/answer.*"):
-            path.write_text(path.read_text().replace('"asked":', '"asked":1.0,"was":'))
     assert all(end.known for end in ends)
     assert site.asked == ["squeue"] * 3
 
@@ -311,6 +421,32 @@ def test_what_was_asked_together_counts_when_the_home_can_not_be_written_any_mor
     no_room(site, monkeypatch)
     jobend.find(site.config("n0"), SLURM, {})
     assert site.asked == ["squeue", "scontrol", "squeue"]
+
+
+def test_a_home_that_is_lost_while_it_is_asked_starts_no_count_anew(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.speak("")
+    claim, look = answers.Place.claim, answers.Place.look
+    lost: list[bool] = []
+
+    def claim_one(place: answers.Place, call: int) -> None:
+        if place._directory.startswith(str(site.ends)) and call == 2:
+            lost.append(True)
+            raise FileExistsError
+        claim(place, call)
+
+    def look_before(place: answers.Place) -> tuple[answers.Said, int]:
+        if place._directory.startswith(str(site.ends)) and lost:
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return look(place)
+
+    monkeypatch.setattr(answers.Place, "claim", claim_one)
+    monkeypatch.setattr(answers.Place, "look", look_before)
+    for _ in range(2):
+        jobend.find(site.config("n0"), SLURM, {})
+        site.grow_old()
+    assert site.asked == ["squeue", "squeue", "scontrol"]
 
 
 # clocks ------------------------------------------------------------------------------------------------------
