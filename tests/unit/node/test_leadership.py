@@ -14,10 +14,11 @@ import pytest
 from nodexfer import procs
 from nodexfer.config import Config
 from nodexfer.errors import GcpMissing, RecordNewer
-from nodexfer.node import endpoint, jobend, keeper, leader, locks, registry, rubbish, work
+from nodexfer.node import claim, endpoint, jobend, keeper, leader, locks, registry, rubbish, work
 from nodexfer.node.leadership import YIELD_SECONDS, Leadership
 from nodexfer.node.order import Order
 from nodexfer.pool import lease as leases
+from nodexfer.pool import waiting
 from tests.support import eventually
 from tests.support.holding import job, place
 
@@ -216,6 +217,37 @@ def test_the_last_keeper_ends_in_time_though_what_it_tidies_up_does_not(
     late = keeper.Keeper(config, job(), procs.this())
     assert not late._must_tidy()
     assert not late._must_tidy(), "the time does not begin again"
+
+
+def test_a_hold_that_comes_while_its_keeper_is_about_to_end_keeps_it(config: Config) -> None:
+    """It is seen under the lock under which it was taken, or its command finds no keeper."""
+    hold = wanted()
+    with registry.Transaction(config.node_paths) as table:
+        table.add(hold)
+    last = keeper.Keeper(config, job(), procs.this())
+    assert last.begin() == b"holds\n"
+    last.holds = []  # as it looked a moment ago
+    assert not last._end()
+    assert last.holds == [hold]
+    assert locks.taken(config.node_paths.keeper(job().key))
+    with registry.Transaction(config.node_paths) as table:
+        table.drop(hold.id)
+    last.holds = []
+    assert last._end()
+    assert not os.path.exists(config.node_paths.keeper(job().key))
+
+
+def test_a_turn_has_not_come_while_another_place_of_the_host_waits_longer(config: Config) -> None:
+    os.makedirs(config.home, exist_ok=True)
+    with claim.Turn(config, job()) as turn:
+        assert turn.has_come
+        me = claim.who(config, job())
+        with waiting.Queue(config.home_paths.turns(me.boot), me._replace(place="another")) as older:
+            older.join()
+            assert not turn.has_come
+            turn.join()
+            assert not turn.has_come
+        assert turn.has_come
 
 
 def test_a_term_begins_by_taking_away_what_dead_jobs_left(config: Config) -> None:

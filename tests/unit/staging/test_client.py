@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from nodexfer.config import load
-from nodexfer.errors import Interrupted, NodeDirRemoved, PoolExhausted
+from nodexfer.errors import DeadlinePassed, Interrupted, NodeDirRemoved, PoolExhausted
 from nodexfer.node import silence, work
 from nodexfer.scheduler import Job
 from nodexfer.staging import client, intake, spool, via_route
@@ -136,3 +136,13 @@ def test_where_no_bell_can_be_hung_the_answer_is_looked_for(
     monkeypatch.setattr(client._News, "look", lambda *_: answer(directory))
     (result,) = client.results(who._replace(deadline=time.time() + 600), [directory])
     assert result.tasks == ("t1",)
+
+
+@pytest.mark.parametrize(("seconds", "left"), [(100, 70), (30, None)])
+def test_a_request_is_over_half_a_minute_before_its_job(who: client.Client, seconds: float, left: float | None) -> None:
+    environ = {"NODEXFER_END": str(time.time() + seconds)}
+    if left is None:
+        with pytest.raises(DeadlinePassed, match="ends within 30 s"):
+            client.deadline_of(who.config, JOB, environ)
+    else:
+        assert client.deadline_of(who.config, JOB, environ) == pytest.approx(float(environ["NODEXFER_END"]) - 30)

@@ -317,4 +317,5 @@ def test_a_clock_that_is_set_meanwhile_costs_no_file(place: Place, monkeypatch: 
     monkeypatch.setattr(os, "fsync", set_clock)
     found = save(place, "a", "b", "c", seconds=60.0)
     assert ahead[0] > 0
+    assert not os.path.exists(f"{found.directory}/reserve"), "the room for the last words is given back"
     assert (len(found.files), found.unsaved) == (3, ())
