@@ -239,15 +239,16 @@ def test_a_hold_that_comes_while_its_keeper_is_about_to_end_keeps_it(config: Con
 
 def test_a_turn_has_not_come_while_another_place_of_the_host_waits_longer(config: Config) -> None:
     os.makedirs(config.home, exist_ok=True)
+    me = claim.who(config, job())
     with claim.Turn(config, job()) as turn:
-        assert turn.has_come
-        me = claim.who(config, job())
+        seen = [turn.has_come]
         with waiting.Queue(config.home_paths.turns(me.boot), me._replace(place="another")) as older:
             older.join()
-            assert not turn.has_come
+            seen.append(turn.has_come)
             turn.join()
-            assert not turn.has_come
-        assert turn.has_come
+            seen.append(turn.has_come)
+        seen.append(turn.has_come)
+    assert seen == [True, False, False, True]
 
 
 def test_a_term_begins_by_taking_away_what_dead_jobs_left(config: Config) -> None:
