@@ -440,6 +440,7 @@ def test_an_endpoint_with_another_tmp_is_never_ready(place: Place, tmp_path: Pat
     assert os.listdir(exchange) == []
     os.makedirs(f"{tmp_path}/private{exchange}")
     place.globus.collections[ENDPOINT] = f"{tmp_path}/private"
+    Path(f"{tmp_path}/private{exchange}/nonce-{'0' * 16}").touch()  # what somebody was killed over
     with pytest.raises(EndpointFailed, match="another"):
         readiness.prove(place.globus, ENDPOINT, [exchange], Deadline(0.1))
     place.globus.offline.add(ENDPOINT)

@@ -78,6 +78,21 @@ def test_what_is_not_what_was_sent_is_sent_again(tmp_path: Path, journal: Journa
     assert (job.state, (tmp_path / "b" / "g").read_bytes() == CONTENTS) == ("moved", True)
 
 
+@pytest.mark.parametrize("there", [1000, 400, 0, None], ids=["all", "less", "empty", "gone"])
+def test_a_file_goes_on_only_behind_what_the_destination_has(
+    tmp_path: Path, journal: Journal, there: int | None
+) -> None:
+    """What was confirmed may be gone meanwhile: going on at that place would leave a hole, or fail for ever."""
+    source, destination = Side(tmp_path / "a"), Side(tmp_path / "b")
+    (source.directory / "f").write_bytes(CONTENTS)
+    if there is not None:
+        (destination.directory / "g").write_bytes(CONTENTS[:there])
+    modified = (source.directory / "f").stat().st_mtime
+    job = FileJob(number=0, source="/f", destination="/g", size=len(CONTENTS), modified=modified, offset=1000)
+    Copy(job, Ends(source, destination), {"verify_checksum": True}, journal, Control()).run()
+    assert (job.state, (destination.directory / "g").read_bytes() == CONTENTS) == ("moved", True)
+
+
 @pytest.mark.parametrize("error", [StorageError("GC_NOT_CONNECTED", "gone"), ValueError("a bug")])
 def test_a_destination_that_can_not_tell_is_an_error_and_no_difference(
     tmp_path: Path, journal: Journal, error: Exception

@@ -162,6 +162,14 @@ def test_of_two_submissions_with_one_id_there_is_one_task(engine: Engine) -> Non
     assert engine.find("two") is None
 
 
+def test_a_deadline_that_was_given_ends_a_task_that_is_queued(engine: Engine) -> None:
+    engine._faults.switch({"active_tasks": 0})
+    waiting = task("one")
+    waiting.deadline = time.time() + 0.05
+    engine.submit(waiting)
+    assert over(engine, "one").fatal_code == "EXPIRED"
+
+
 def test_deadlines_that_nobody_gave_move_on(engine: Engine, tmp_path: Path) -> None:
     """A queued task's by a day once it has passed, a moving one's to three days from its last file."""
     (tmp_path / "a" / "f").write_text("here")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import urllib.request
 import uuid
+from pathlib import Path
 
 import pytest
 from globus_sdk import AuthAPIError, ConfidentialAppAuthClient, NativeAppAuthClient, TransferAPIError
@@ -34,6 +37,18 @@ def test_a_token_for_another_service_is_no_token(box: Box, at_the_sandbox: None)
     assert ask(box, "/v0.10/task_list", tokens["auth.globus.org"]["access_token"]).status == 401
     assert ask(box, "/v2/oauth2/userinfo", tokens["transfer.api.globus.org"]["access_token"]).status == 401
     assert ask(box, "/v0.10/task_list", tokens["transfer.api.globus.org"]["access_token"]).status == 200
+
+
+def test_a_refresh_token_is_no_access_token(box: Box, at_the_sandbox: None) -> None:
+    """It lasts much longer, and is for Globus Auth alone."""
+    client = NativeAppAuthClient(str(uuid.uuid4()))
+    client.oauth2_start_flow(requested_scopes=[TRANSFER_SCOPE], refresh_tokens=True)
+    headers = {"Authorization": f"Bearer {box.sandbox._admin_token}"}
+    with urllib.request.urlopen(urllib.request.Request(client.oauth2_get_authorize_url(), headers=headers)) as page:
+        code = page.read().decode()
+    row = client.oauth2_exchange_code_for_tokens(code).by_resource_server["transfer.api.globus.org"]
+    assert ask(box, "/v0.10/task_list", row["access_token"]).status == 200
+    assert ask(box, "/v0.10/task_list", row["refresh_token"]).status == 401
 
 
 @pytest.mark.parametrize(
@@ -111,10 +126,12 @@ def test_a_setup_key_is_used_once(tasks: Tasks) -> None:
 
 
 def test_it_listens_on_loopback_only(box: Box) -> None:
-    with open("/proc/net/tcp", encoding="ascii") as file:
-        rows = [line.split() for line in file.readlines()[1:]]
-    port = f"{int(box.sandbox.url.rstrip('/').rpartition(':')[2]):04X}"
-    assert {row[1] for row in rows if row[3] == "0A" and row[1].endswith(f":{port}")} == {f"0100007F:{port}"}
+    """The service, and the relay that the stand-ins connect to: all that the server's process listens on (proc(5))."""
+    pid = box.sandbox._pid
+    sockets = {os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")}
+    rows = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
+    listening = [row[1] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets]
+    assert [address.partition(":")[0] for address in listening] == ["0100007F", "0100007F"]
 
 
 def test_requests_are_counted_and_the_sandboxes_own_are_not(tasks: Tasks) -> None:

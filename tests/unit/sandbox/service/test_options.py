@@ -74,6 +74,15 @@ def test_errors_at_the_source_can_be_skipped(tasks: Tasks) -> None:
     assert [row["source_path"] for row in tasks.client.task_successful_transfers(task)] == ["/f"]
 
 
+def test_errors_at_the_destination_are_not_skipped(tasks: Tasks) -> None:
+    """ "Skip source errors": what can not be written is no reason to call the task done."""
+    write(tasks.box.site, "f", "x")
+    tasks.box.sandbox.fault("fail_path", endpoint="other", path="/f", code="PERMISSION_DENIED")
+    task = tasks.submit(("/f", "/f"), skip_source_errors=True)
+    tasks.nice(task, "PERMISSION_DENIED")
+    assert tasks.client.cancel_task(task)["code"] == "Canceled"
+
+
 def test_one_file_that_fails_keeps_no_other_back(tasks: Tasks) -> None:
     write(tasks.box.site, "f", "x")
     task = tasks.submit(("/missing", "/m"), ("/f", "/f"))
