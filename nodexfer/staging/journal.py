@@ -48,6 +48,8 @@ class Journal:
         self._end = os.fstat(self._descriptor).st_size
         self._lock = threading.Lock()
         self._closed = False
+        #: A flush failed: what the file system had taken by then may not be there.
+        self._doubtful = False
         self.copies: list[Copy] = []
 
     def add(self, copy: Copy) -> bool:
@@ -55,7 +57,7 @@ class Journal:
 
         :raises OSError: it could not be said, and does not count.
         """
-        line = json.dumps(copy._asdict()).encode() + b"\n"
+        line = _line(copy)
         with self._lock:
             if self._closed:
                 return False
@@ -72,22 +74,41 @@ class Journal:
         except OSError:  # it counts all the same: settle() finds it
             pass
         if count % _GROUP == 0:
-            self.flush()
+            self._flush()
         return True
 
-    def flush(self) -> None:
-        os.fsync(self._descriptor)
+    def _flush(self) -> None:
+        """An error is told once (fsync(2)), and the next flush may say that all is well: so it is remembered."""
+        try:
+            os.fsync(self._descriptor)
+        except OSError:
+            self._doubtful = True
 
     def close(self) -> None:
-        """What comes later does not count. :raises OSError: its last lines may not survive this node."""
+        """What comes later does not count. :raises OSError: its lines may not survive this node."""
         with self._lock:
             if self._closed:
                 return
             self._closed = True
+        self._flush()
+        os.close(self._descriptor)
+        if self._doubtful:
+            self._write_anew()
+
+    def _write_anew(self) -> None:
+        """Whole, beside its place, and renamed."""
+        path = f"{self._directory}/journal"
+        descriptor = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
-            self.flush()
+            _write_all(descriptor, b"".join(_line(copy) for copy in self.copies))
+            os.fsync(descriptor)
         finally:
-            os.close(self._descriptor)
+            os.close(descriptor)
+        os.rename(f"{path}.new", path)
+
+
+def _line(copy: Copy) -> bytes:
+    return json.dumps(copy._asdict()).encode() + b"\n"
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

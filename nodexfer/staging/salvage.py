@@ -140,12 +140,13 @@ class _Saver:
         self._bytes = 0
         #: A file of so many bytes did not fit: nor will a larger one.
         self._limit: int | None = None
-        self._journal_full = False
+        #: Why what the journal says may not be found again.
+        self._untold: OSError | None = None
 
     @property
     def is_full(self) -> bool:
         """Whether something is missing because there was no room for it."""
-        return self._journal_full or _NO_SPACE in self._refused.values()
+        return salvage_record.is_full(self._untold) or _NO_SPACE in self._refused.values()
 
     @property
     def copies(self) -> list[Copy]:
@@ -235,13 +236,15 @@ class _Saver:
             try:
                 self._journal.close()
             except OSError as error:
-                self._journal_full = salvage_record.is_full(error)
+                self._untold = error
         have = {copy.order for copy in self.copies}
         rest = [
             f"{file.source}: {self._refused.get(index, _NO_TIME)}"
             for index, file in enumerate(self._found.files)
             if index not in have
         ]
+        if self._untold is not None:
+            rest.append(f"{self._directory}/journal: {self._untold.strerror}: what it lists may be lost with this node")
         return (*self._found.refused, *rest)
 
 

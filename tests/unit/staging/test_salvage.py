@@ -319,3 +319,39 @@ def test_a_clock_that_is_set_meanwhile_costs_no_file(place: Place, monkeypatch: 
     assert ahead[0] > 0
     assert not os.path.exists(f"{found.directory}/reserve"), "the room for the last words is given back"
     assert (len(found.files), found.unsaved) == (3, ())
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.ESTALE])
+@pytest.mark.parametrize("times", [1, 99])
+def test_a_journal_that_was_not_taken_is_written_anew_or_said(
+    place: Place, monkeypatch: pytest.MonkeyPatch, times: int, number: int
+) -> None:
+    """A network's file system tells of it at a flush, once; and what the journal does not list, a resume removes."""
+    monkeypatch.setattr(journal, "_GROUP", 2)
+    names = [f"f{count}" for count in range(7)]
+    for name in names:
+        (place.node / name).write_text(name)
+    fsync, lost = os.fsync, list[str]()
+
+    def flush(descriptor: int) -> None:
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
+        if "/journal" in path and len(lost) < times:
+            lost.append(path)
+            os.ftruncate(descriptor, 0)
+            raise OSError(number, os.strerror(number))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", flush)
+    if times > 1 and number == errno.ENOSPC:
+        with pytest.raises(HomeFull, match="journal"):
+            save(place, *names)
+        return
+    found = save(place, *names)
+    assert lost
+    assert {Path(file.source).name for file in found.files} == set(names)
+    if times == 1:
+        assert sorted(copy.order for copy in journal.read(found.directory)) == list(range(7))
+        assert found.unsaved == ()
+    else:
+        (said,) = found.unsaved
+        assert said.startswith(f"{found.directory}/journal: {os.strerror(number)}")
