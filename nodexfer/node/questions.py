@@ -28,7 +28,7 @@ def settle(place: Place, put: Callable[[RunArgv], End | None], *, again: bool) -
     :param again: only an answer that is new will do.
     :raises NodexferError, OSError: the place can not be used; nothing was asked.
     """
-    patience = Deadline(WAIT_SECONDS if again else CALLS * WAIT_SECONDS)
+    patience = Deadline(WAIT_SECONDS)
     awaited, dead = 0, place.spent  # nobody is waited for twice
     said = Said()
     for _ in range(2 * CALLS + 1):  # no more calls can be waited for, or lost to others
@@ -38,9 +38,9 @@ def settle(place: Place, put: Callable[[RunArgv], End | None], *, again: bool) -
         if (is_new or not again) if said.end is not None else (is_new and not asking):
             break
         if asking:
-            if place.wait(claimed, min(WAIT_SECONDS, patience.left)):
+            if place.wait(claimed, patience.left if again else WAIT_SECONDS):
                 awaited = claimed
-            elif patience.passed:
+            elif again:
                 break
             else:
                 dead = claimed
