@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 
@@ -62,6 +63,33 @@ def test_eight_jobs_run_out_of_time_together_and_nothing_is_lost(lab: Cluster, u
         assert (arrived / "data").read_bytes() == (witness / str(number)).read_bytes()
         assert (arrived / "log").stat().st_size > 0
     assert saved(lab) == [], "what has arrived is still in the salvage"
+
+
+#: Notes that it was asked, and then is what it is called.
+_COUNTING = """\
+#!/bin/bash
+echo "$HOSTNAME ${0##*/}" >> DIRECTORY/asked
+exec PROGRAM "$@"
+"""
+
+
+@pytest.mark.parametrize("lab", ["cgroup"], indirect=True, scope="session")
+def test_all_nodes_of_a_job_ask_slurm_once_when_it_ends(lab: Cluster, user: Callable[..., User]) -> None:
+    me = user(1)
+    counting = lab.home / me.pool / "counting"
+    counting.mkdir()
+    counting.chmod(0o777)
+    for name in ("squeue", "scontrol"):
+        program = shutil.which(name)
+        assert program is not None
+        (counting / name).write_text(_COUNTING.replace("DIRECTORY", str(counting)).replace("PROGRAM", program))
+        (counting / name).chmod(0o755)
+    told = "nodexfer run -- true"
+    job = me.submit(f'export PATH="{counting}:$PATH"\nsrun {told} && {told}', "-N2", "-n4", "-t", "5")
+    job.succeeds(120)
+    assert job.log.count("the job ends in") == 5, job.log
+    asked = (counting / "asked").read_text().splitlines()
+    assert [line.split()[1] for line in asked] == ["squeue"], asked
 
 
 @pytest.fixture
