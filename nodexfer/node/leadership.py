@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from nodexfer.clock import Deadline
 from nodexfer.config import Config
 from nodexfer.errors import NodexferError
 from nodexfer.node import clean, failure, locks, work
@@ -49,6 +50,8 @@ class Leadership:
         self._stop = Order()
         self._leading = False
         self._failed_at = 0.0
+        #: By a clock that nobody sets: what had been asked for by then is tried again after this.
+        self._again = Deadline(0.0)
         self._yielding = False
         self._passed = False
         self._linger = config.linger
@@ -138,7 +141,7 @@ class Leadership:
 
     def _has_work(self, holds: Sequence[Hold]) -> bool:
         since = self._failed_at
-        late = time.time() - since >= BACK_OFF_SECONDS
+        late = self._again.passed
         if any(late or hold.since > since for hold in work.wanting(holds)):
             return True
         for directory in work.requests(self._paths, self._job.key):
@@ -224,7 +227,7 @@ class Leadership:
             return
         for directory in work.requests(self._paths, self._job.key):
             work.refuse(directory, error)
-        self._failed_at = time.time()
+        self._failed_at, self._again = time.time(), Deadline(BACK_OFF_SECONDS)
         try:
             failure.write(self._paths, self._job.key, error)
         except NodexferError as full:

@@ -126,6 +126,16 @@ def test_a_failure_from_before_the_hold_is_not_about_it(config: Config) -> None:
         ready.wait(config, job(), taken(0.0), None, Deadline(5))
 
 
+def test_a_failure_from_before_the_clock_was_set_back_is_not_about_the_hold(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time
+    failure.write(config.node_paths, job().key, GcpMissing("There is none."))
+    monkeypatch.setattr(time, "time", lambda: now() - 3600.0)
+    with pytest.raises(EndpointFailed, match="nobody leads"):
+        ready.wait(config, job(), taken(), None, Deadline(0.1))
+
+
 def test_the_variables_name_a_directory_that_the_endpoint_sees(config: Config) -> None:
     exchange = Path(config.node_dir, "exchange/1")
     (exchange / "jobs").mkdir(parents=True)

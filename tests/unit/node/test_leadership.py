@@ -15,6 +15,7 @@ from nodexfer import procs
 from nodexfer.config import Config
 from nodexfer.errors import GcpMissing, RecordNewer
 from nodexfer.node import claim, endpoint, jobend, keeper, leader, locks, registry, rubbish, work
+from nodexfer.node import leadership as leadership_module
 from nodexfer.node.leadership import YIELD_SECONDS, Leadership
 from nodexfer.node.order import Order
 from nodexfer.pool import lease as leases
@@ -177,6 +178,30 @@ def test_a_term_that_fails_answers_who_waits(
     leadership.want([wanted()])
     eventually((directory / "result.json").exists)
     assert not leadership.in_vain
+
+
+def test_a_clock_that_is_set_back_keeps_nobody_from_trying_again(
+    config: Config, lead: Callable[[Callable[[], object]], Leadership], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leadership_module, "BACK_OFF_SECONDS", 0.1)
+    tried: list[float] = []
+
+    def run() -> None:
+        tried.append(time.time())
+        fail()
+
+    leadership, now = lead(run), time.time
+    asked = wanted()
+    leadership.want([asked])
+    eventually(lambda: tried and not leadership.running)
+    monkeypatch.setattr(time, "time", lambda: now() - 3600.0)
+
+    def again() -> bool:
+        leadership.want([asked])
+        return len(tried) == 2
+
+    eventually(again)
+    eventually(lambda: not leadership.running)
 
 
 def test_a_term_that_fails_to_tidy_up_answers_nobody_and_is_not_tried_again(
