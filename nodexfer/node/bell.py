@@ -15,8 +15,8 @@ RELEASE = b"r"
 
 
 class Bell:
-    """The listening end. Only who holds the lock that goes with it, or has its directory, makes one: what lies at ``path``
-    is replaced.
+    """The listening end. Only who holds the lock that goes with it, or has its directory, makes one: what lies at
+    ``path`` is replaced.
 
     :raises OSError: it can not be made; FileNotFoundError where the directory is gone.
     """
