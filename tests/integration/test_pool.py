@@ -7,6 +7,7 @@ import os
 import stat
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -281,7 +282,7 @@ def test_the_endpoint_of_a_silent_owner_is_asked_about_and_taken(user: User, mon
     def connected(endpoint: str) -> bool | None:
         return ask_service(load(user.environ), endpoint)
 
-    ask = Ask(connected, ask_scheduler, quiet=1.0)
+    ask = Ask(connected, partial(ask_scheduler, config), quiet=1.0)
     other = ME._replace(host="node2", boot="boot-2", place="place-2")
     found = acquire(config, other, Deadline(30), lambda text: None, ask, lambda _: time.sleep(0.05))
     assert found.number == 2
