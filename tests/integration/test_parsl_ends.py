@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -111,35 +109,26 @@ def test_a_lost_manager_s_workers_release(user: User, tmp_path: Path) -> None:
             procs.signal(process, signal.SIGKILL)
 
 
-def test_a_batch_system_that_ends_its_own_program_alone_finds_all_given_back(
-    user: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short: Path
-) -> None:
+def test_a_batch_system_that_ends_its_own_program_alone_finds_all_given_back(user: User, tmp_path: Path) -> None:
     """Slurm does so, and kills what is left as soon as that has ended; the workers of a manager notice late.
 
     Parsl's own helper of the manager, which would outlive it, and the directory of that go as well.
     """
-    monkeypatch.setenv("TMPDIR", str(short))
     executor = htex()
     executor.launch_cmd = LAUNCH_CMD
     with workflow(user, tmp_path / "run", executor):
+        temporary = Path(os.environ["TMPDIR"])
         workers = in_all_workers(user, 2)
         manager = apps.parents(inputs=[named("in")]).result(LONG)[1]
         wrapper = ProcessId.of(parents_now()[manager])
         assert holders(user) == {wrapper.pid, *workers}
         family = descendants([ProcessId.of(manager)])
-        assert list(short.glob("pymp-*/*"))
+        assert list(temporary.glob("pymp-*/*"))
         procs.signal(wrapper, signal.SIGTERM)
         eventually(lambda: not wrapper.alive, LONG / 2)
         assert is_clean(user)
-        assert os.listdir(short) == []
+        assert not list(temporary.glob("pymp-*"))
         eventually(lambda: not [process for process in family if process.alive])
-
-
-@pytest.fixture
-def short() -> Iterator[Path]:
-    """A directory in which a socket can be: its path has 107 bytes."""
-    with tempfile.TemporaryDirectory(prefix="nx-", dir="/tmp") as made:
-        yield Path(made)
 
 
 def test_a_worker_that_is_killed_while_it_brings_something_leaves_it_to_who_waits(user: User, tmp_path: Path) -> None:

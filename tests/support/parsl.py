@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,8 +58,16 @@ def named(path: str) -> File:
 
 @contextmanager
 def workflow(user: User, run_dir: Path, *executors: Any, **more: Any) -> Iterator[Any]:
-    """Parsl with these executors, in the environment of ``user``. Their processes are at home where this one is."""
-    with pytest.MonkeyPatch.context() as patch:
+    """Parsl with these executors, in the environment of ``user``. Their processes are at home where this one is.
+
+    Their temporary directory goes with them: a manager of Parsl leaves something there. Sockets are in it, whose paths
+    have 107 bytes.
+    """
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        tempfile.TemporaryDirectory(prefix="nx-", dir="/tmp", ignore_cleanup_errors=True) as temporary,
+    ):
+        patch.setenv("TMPDIR", temporary)
         for name, value in user.environ.items():
             patch.setenv(name, value)
         patch.setenv("NODEXFER_TIME", "600")
