@@ -91,7 +91,7 @@ def list_(pool_name: str | None, as_json: bool) -> None:
     if as_json:
         render.show_json(found)
         return
-    render.show_table(["NAME", "ENDPOINT", "STATE", "WHO"], [_row(one) for one in found])
+    render.show_table(["NAME", "ENDPOINT", "STATE", "WHO"], [_row(one) for one in found], whole=["NAME", "ENDPOINT"])
 
 
 def _row(one: dict[str, Any]) -> Sequence[object]:

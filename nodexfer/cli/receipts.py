@@ -45,7 +45,9 @@ def list_(limit: int, as_json: bool) -> None:
     elif not found:
         render.say("There are no receipts yet.")
     else:
-        render.show_table(("WHEN", "WHAT", "STATE", "FILES", "SIZE", "ID"), [_row(receipt) for receipt in found])
+        render.show_table(
+            ("WHEN", "WHAT", "STATE", "FILES", "SIZE", "ID"), [_row(receipt) for receipt in found], whole=("ID",)
+        )
 
 
 @receipts.command("show", epilog=example("nodexfer receipts show", "nodexfer receipts show r69a1 --json"))

@@ -25,6 +25,8 @@ WIDTH = 80
 FIRST_LINE, EVERY_LINE = 2.0, 10.0
 #: Seconds over which the rate is measured.
 _WINDOW = 15.0
+#: No column is cut below this (columns of the terminal) for another one's sake.
+_SHORTEST = 8
 
 
 def printable(text: str) -> str:
@@ -52,20 +54,26 @@ def coloured(stream: TextIO) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def show_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+def show_table(headers: Sequence[str], rows: Sequence[Sequence[object]], whole: Sequence[str] = ()) -> None:
     """A table on stdout; see :func:`table`."""
-    lines = table(headers, rows)
+    lines = table(headers, rows, whole=whole)
     if coloured(sys.stdout):
         lines[0] = f"\x1b[1m{lines[0]}\x1b[0m"
     sys.stdout.write("\n".join(lines) + "\n")
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[object]], width: int = WIDTH) -> list[str]:
-    """Lines of at most ``width`` columns, the headers first; numbers to the right, what is too long ends in ``…``."""
+def table(
+    headers: Sequence[str], rows: Sequence[Sequence[object]], width: int = WIDTH, whole: Sequence[str] = ()
+) -> list[str]:
+    """Lines of at most ``width`` columns, the headers first; numbers to the right, what is too long ends in ``…``.
+
+    :param whole: headers of what is of no use when it is cut, as an id is: the others are cut as long as they can be.
+    """
     cells = [[printable(str(cell)) for cell in row] for row in (headers, *rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(headers))]
     while sum(widths) + 2 * (len(widths) - 1) > width and max(widths) > 1:
-        widths[widths.index(max(widths))] -= 1
+        first = [i for i, name in enumerate(headers) if name not in whole and widths[i] > _SHORTEST]
+        widths[max(first or range(len(widths)), key=widths.__getitem__)] -= 1
     right = [bool(rows) and all(isinstance(row[i], (int, float)) for row in rows) for i in range(len(headers))]
     return ["  ".join(_cell(text, widths[i], right[i]) for i, text in enumerate(row)).rstrip() for row in cells]
 

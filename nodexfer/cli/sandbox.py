@@ -253,7 +253,7 @@ def _show(box: Sandbox, as_json: bool) -> None:
         return
     click.echo(f"The sandbox {box.id} is at {box.url}\nand keeps its state in {box.directory}")
     rows = [[e["name"], e["kind"], "yes" if e["connected"] else "no", e["id"]] for e in found["endpoints"]]
-    show_table(["collection", "kind", "connected", "id"], rows)
+    show_table(["collection", "kind", "connected", "id"], rows, whole=["id"])
     tasks = ", ".join(f"{count} {state}" for state, count in found["tasks"].items())
     click.echo(f"Tasks: {tasks}. Faults: {len(found['faults'])}.")
     if found["compute"]:
@@ -267,7 +267,7 @@ def _show_compute(found: dict[str, Any]) -> None:
     click.echo(f"Globus Compute is at {found['url']}; its broker is {found['broker']}. Calls: {tasks}.")
     rows = [[e["name"], "online" if e["online"] else "offline", e["id"]] for e in found["endpoints"]]
     if rows:
-        show_table(["compute endpoint", "status", "id"], rows)
+        show_table(["compute endpoint", "status", "id"], rows, whole=["id"])
 
 
 def _site(text: str) -> tuple[str, str]:

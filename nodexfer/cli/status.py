@@ -48,12 +48,12 @@ def show(found: Mapping[str, Any]) -> None:
     if found["holds"]:
         sys.stdout.write("\n")
         shown = found["holds"][:HOLDS_SHOWN]
-        show_table(("HOLD", "JOB", "BY", "SINCE"), [_hold(hold, now) for hold in shown])
+        show_table(("HOLD", "JOB", "BY", "SINCE"), [_hold(hold, now) for hold in shown], whole=("HOLD",))
         if len(found["holds"]) > len(shown):
             sys.stdout.write(f"and {len(found['holds']) - len(shown)} more: nodexfer status --json\n")
     if found["tasks"]:
         sys.stdout.write("\n")
-        show_table(("WHAT", "STATE", "DONE", "TASK"), [_task(task) for task in found["tasks"]])
+        show_table(("WHAT", "STATE", "DONE", "TASK"), [_task(task) for task in found["tasks"]], whole=("TASK",))
         for text in dict.fromkeys(_trouble(task) for task in found["tasks"] if task["trouble"]):
             sys.stdout.write("".join(f"{line}\n" for line in _wrapped(text)))
 

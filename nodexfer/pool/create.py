@@ -56,8 +56,10 @@ def create(
         }
         try:
             _fill(config, globus, program, environ, directory, record)
-        except BaseException:
-            _take_back(globus, directory, record)
+        except BaseException as error:
+            if not _take_back(globus, directory, record) and isinstance(error, NodexferError):
+                name = record["name"]
+                error.say(f"{error.message} {name} stays, as broken: `nodexfer pool remove {name}` takes it away.")
             raise
         yield read_entry(directory)
 
@@ -105,7 +107,7 @@ def _fill(
     records.write(path, {**record, "complete": True}, shared=True)
 
 
-def _take_back(globus: Endpoints, directory: str, record: Mapping[str, Any]) -> None:
+def _take_back(globus: Endpoints, directory: str, record: Mapping[str, Any]) -> bool:
     """As far as it goes: what can not be taken back stays as a broken entry, and the first error is the one told."""
     try:
         endpoint = record["endpoint_id"] or globus.own_endpoint(record["display_name"])
@@ -113,7 +115,8 @@ def _take_back(globus: Endpoints, directory: str, record: Mapping[str, Any]) -> 
             globus.delete_endpoint(endpoint)
         configdir.remove(directory)
     except (NodexferError, OSError):
-        pass
+        return False
+    return True
 
 
 @contextmanager

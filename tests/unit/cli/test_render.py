@@ -168,6 +168,19 @@ def test_json_is_one_value_on_stdout(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().out == '{\n  "name": "ü"\n}\n'
 
 
+def test_an_id_is_whole_where_words_can_be_cut() -> None:
+    """Half of a UUID is of no use; ``pool list`` and ``status`` are where people take it from."""
+    uuid = "1f3a5b7c-0000-4000-8000-0123456789ab"
+    rows = [
+        ["mynode-1", uuid, "broken", "its set-up was never finished, whatever that may mean"],
+        ["x" * 60, uuid, "", ""],
+    ]
+    lines = render.table(["NAME", "ENDPOINT", "STATE", "WHO"], rows, whole=["ENDPOINT"])
+    assert all(uuid in line for line in lines[1:])
+    assert max(map(len, lines)) <= 80
+    assert max(map(len, render.table(["ID"], [["x" * 100]], whole=["ID"]))) == 80
+
+
 def test_a_table_in_a_file_has_no_colour(capsys: pytest.CaptureFixture[str]) -> None:
     render.show_table(["a"], [["b"]])
     assert capsys.readouterr().out == "a\nb\n"
