@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from nodexfer import records
 from nodexfer.config import Config
+from nodexfer.errors import NodexferError
 from nodexfer.identity import boot_id
 from nodexfer.node import locks, registry, rubbish, work
 from nodexfer.node.registry import Table, lives_at
@@ -165,11 +166,13 @@ def _outgoing(config: Config, request: str) -> list[str]:
 
 
 def old_exchanges(config: Config, lease: int | None) -> Gone:
-    """Take away what lies in exchanges of other leases than ``lease`` and belongs to no request in the spool.
+    """Take away what lies in exchanges of other leases than ``lease`` and belongs to nobody: no request, no job.
 
-    By the leader, before GCP is started: no GCP of this place sees these directories any more.
+    By the leader, before GCP is started: no GCP of this place sees these directories any more. What a job that lives
+    has there (NODEXFER_ROOT) is its own all the same, and goes with the job. Takes the registry's lock.
     """
     paths = config.node_paths
+    jobs = _living(paths)
     wanted = {request for name in _all(paths.spool) for request in rubbish.names(f"{paths.spool}/{name}")}
     gone = Gone([], [])
     for base in bases(config):
@@ -177,11 +180,25 @@ def old_exchanges(config: Config, lease: int | None) -> Gone:
             top = f"{base.base}/exchange/{number}"
             if number == str(lease):
                 continue
+            for name in rubbish.names(f"{top}/jobs"):
+                if jobs is not None and name not in jobs:
+                    _hide(gone, f"{top}/jobs/{name}", base.base)
+            rubbish.remove_empty(f"{top}/jobs")
             for name in rubbish.names(top, hidden=True):
-                if name not in wanted:
+                if name not in wanted and name != "jobs":
                     _hide(gone, f"{top}/{name}", base.base)
             rubbish.remove_empty(top)
     return gone
+
+
+def _living(paths: NodePaths) -> set[str] | None:
+    """The safe names of the jobs that hold or have a keeper here; None where that can not be known now."""
+    try:
+        with registry.Transaction(paths) as table:
+            lives = lives_at(paths)
+            return {safe_name(hold.job) for hold in table if lives(hold)} | set(keepers(paths))
+    except (NodexferError, OSError):
+        return None
 
 
 def exchanges(directories: Iterable[str]) -> None:

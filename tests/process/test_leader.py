@@ -105,6 +105,8 @@ def test_gcp_that_dies_is_started_again_once_and_then_given_up_in_words(user: Co
     with script("1") as one:
         one.acquire("--endpoint")
         first = ready(user)
+        code, data = one.run("echo mine > $NODEXFER_ROOT/data && echo $NODEXFER_ROOT/data")
+        assert code == 0, data
         for process in parts(user)["gcp"]:
             kill(process)
         again = eventually(lambda: _ready_later(user, first.ready_at))
@@ -115,7 +117,9 @@ def test_gcp_that_dies_is_started_again_once_and_then_given_up_in_words(user: Co
         eventually(lambda: held(user) == [])
         failed = eventually(Path(f"{user.node_paths.keeper(job().key)}.failed").read_text)
         assert "lost, mended, and lost again: GCP has ended" in failed
+        assert Path(data.strip()).read_text() == "mine\n", "the job lives, and works on what it has"
         one.must("release")
+    assert not os.path.exists(data.strip())
     assert is_cleared(user)
 
 

@@ -129,6 +129,35 @@ def test_old_exchanges_keep_what_a_request_still_needs(config: Config) -> None:
     assert not made["exchange 1"].exists()
 
 
+def test_old_exchanges_keep_what_a_job_has_there_as_long_as_it_lives(config: Config) -> None:
+    """NODEXFER_ROOT: the endpoint may be lost, and come back under another lease, while the program works in it."""
+    add(config, "a")
+    add(config, "b", dead())
+    a, b = fill(config, "a", lease=3), fill(config, "b", lease=3)
+    data = a["exchange 0"] / "data"
+    data.write_text("mine")
+    for lease in (4, None):
+        clean.old_exchanges(config, lease).remove()
+        assert data.read_text() == "mine"
+    assert not b["exchange 0"].exists()
+    with registry.Transaction(config.node_paths):
+        clean.job(config, "a").remove()
+    clean.old_exchanges(config, None).remove()
+    assert not data.exists()
+    assert not os.path.exists(clean.bases(config)[0].exchange(3))
+
+
+def test_where_nobody_knows_who_lives_nothing_of_any_job_goes(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = fill(config, "a", lease=3)
+    monkeypatch.setattr(registry, "LOCK_SECONDS", 0.1)
+    lock = locks.take(config.node_paths.registry_lock, 5.0)
+    clean.old_exchanges(config, None).remove()
+    assert made["exchange 0"].exists()
+    os.close(lock)
+    clean.old_exchanges(config, None).remove()
+    assert not made["exchange 0"].exists()
+
+
 def test_the_exchange_of_this_lease_is_not_old(config: Config) -> None:
     made = fill(config, "a", lease=3)
     clean.old_exchanges(config, 3).remove()
