@@ -337,3 +337,28 @@ def test_a_leader_who_can_not_read_when_its_job_ends_leads(
     leadership = lead(led.set)
     leadership.want([wanted()])
     eventually(led.is_set)
+
+
+def test_who_was_told_to_hand_over_lets_others_have_the_lock_first(
+    config: Config, lead: Callable[[Callable[[], object]], Leadership], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its job still has work: it would lock again before those who wait in flock(2) have woken."""
+    slept: list[float] = []
+    begun, told = threading.Event(), threading.Event()
+
+    def run() -> None:
+        begun.set()
+        told.wait(30.0)
+
+    leadership = lead(run)
+    leadership.want([wanted()])
+    assert begun.wait(30.0)
+    leadership.step_down()
+    told.set()
+    eventually(lambda: not leadership.running)
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "sleep", slept.append)
+        for _ in range(2):  # once: the next time it is as good as any other
+            leadership.want([wanted()])
+            leadership._thread.join(30.0)  # type: ignore[union-attr]  # it was started just now
+    assert slept.count(YIELD_SECONDS) == 1
