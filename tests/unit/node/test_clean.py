@@ -149,9 +149,10 @@ def test_old_exchanges_keep_what_a_job_has_there_as_long_as_it_lives(config: Con
 
 def test_where_nobody_knows_who_lives_nothing_of_any_job_goes(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     made = fill(config, "a", lease=3)
-    monkeypatch.setattr(registry, "LOCK_SECONDS", 0.1)
     lock = locks.take(config.node_paths.registry_lock, 5.0)
-    clean.old_exchanges(config, None).remove()
+    with monkeypatch.context() as patch:
+        patch.setattr(registry, "LOCK_SECONDS", 0.1)
+        clean.old_exchanges(config, None).remove()
     assert made["exchange 0"].exists()
     os.close(lock)
     clean.old_exchanges(config, None).remove()
