@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -105,11 +106,14 @@ def test_the_leaders_job_ends_in_good_order(user: Config, one: Script, two: Scri
 def test_a_leader_that_is_told_to_go_hands_over_and_keeps_its_jobs_holds(
     user: Config, one: Script, two: Script
 ) -> None:
-    ready(user, one.job.key)
+    entry = ready(user, one.job.key).entry
+    [working] = Path(user.node_dir).glob("gcp-*")
+    (working / "lta/renewed").write_text("by GCP")
     old = keeper(user, "1")
     procs.signal(old, signal.SIGTERM)
     ready(user, two.job.key)
     assert old.alive
+    assert Path(user.home_paths.pool(user.pool), f"{entry}/config/lta/renewed").read_text() == "by GCP"
     two.must("release")
     ready(user, one.job.key)
     one.must("release")

@@ -2,7 +2,12 @@ from __future__ import annotations
 
 import json
 import pathlib
+import sys
+import types
 
+import pytest
+
+from benchmarks import __main__ as benches
 from benchmarks.figures import Figure, save, table
 
 
@@ -45,3 +50,25 @@ def test_the_table_names_what_was_missed() -> None:
     assert "MISSED" not in lines[1]
     assert "MISSED" in lines[2]
     assert "3 ms" in lines[2]
+
+
+@pytest.mark.parametrize(("values", "code"), [([1.0, 2.0], 0), ([1.0, 3.0], 1), ([1.0, None], 1)])
+def test_a_missed_bar_and_a_benchmark_that_fails_are_no_success(
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    values: list[float | None],
+    code: int,
+) -> None:
+    """What could be measured is in the table and in the file all the same."""
+    for number, value in enumerate(values):
+        module = types.ModuleType(f"measured_{number}")
+        figures = [] if value is None else [Figure(f"figure {number}", value, "x", 2.0)]
+        module.figures = (lambda: 1 / 0) if value is None else lambda figures=figures: figures  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)  # it is taken away, and comes back afterwards
+    monkeypatch.setattr(benches, "BENCHMARKS", {name: f"measured_{name}" for name in ("0", "1")})
+    monkeypatch.setattr(sys, "argv", ["bench", "--output", str(tmp_path / "bench.json")])
+    assert benches.main() == code
+    assert "figure 0" in capsys.readouterr().out
+    assert len(json.loads((tmp_path / "bench.json").read_text())) == len(values) - values.count(None)
