@@ -6,11 +6,11 @@ import os
 
 import click
 
-from nodexfer.cli import compute_ask, example, render
+from nodexfer.cli import Group, compute_ask, example, render
 from nodexfer.cli.worker_init import wrapper
 
 
-@click.group(epilog=example("nodexfer compute init --site slurm --account ABC --queue normal mine"))
+@click.group(cls=Group, epilog=example("nodexfer compute init --site slurm --account ABC --queue normal mine"))
 def compute() -> None:
     """Set up, check and try Globus Compute endpoints whose functions find their data on the node."""
 
@@ -62,9 +62,10 @@ def init(
 @compute_ask.OPTIONS
 @compute_ask.JSON
 def validate(name: str, given: tuple[str, ...], as_json: bool) -> None:
-    """Show the submit script of a block of NAME, made by the endpoint's own code.
+    """Show the submit script of a block of NAME.
 
-    NAME is an endpoint of yours, or the path of a configuration. Nothing is submitted.
+    The endpoint's own code makes it. NAME is an endpoint of yours, or the path of a configuration. Nothing is
+    submitted.
     """
     from nodexfer.integrations import compute_render, compute_setup
 

@@ -105,7 +105,7 @@ def _asking(command: Callable[..., Any]) -> Callable[..., Any]:
 @_AUTH
 @JSON
 def check(uuid: str, auth_method: str | None, as_json: bool) -> None:
-    """Say whether endpoint UUID is online, and under which identity you ask.
+    """Say whether endpoint UUID is online, and as whom you ask.
 
     UUID may be left out where endpoint_id is in [compute] of the configuration.
     """
@@ -134,7 +134,7 @@ def check(uuid: str, auth_method: str | None, as_json: bool) -> None:
 @click.command(epilog=example("nodexfer compute selftest --num-jobs 5 --source site:/input UUID"))
 @_asking
 def selftest(settings: Settings, num_jobs: int, source: str, destination: str, as_json: bool) -> int:
-    """Run jobs side by side on endpoint UUID, and print what each took.
+    """Run jobs side by side on endpoint UUID; print what each took.
 
     A job holds its node, stages --source in, reads it, and stages a line of text out to --destination. The queue's time
     is what a job took from its sending to its result, less what its function took. Returns the exit code of the first
@@ -182,9 +182,9 @@ def _row(answer: Any) -> tuple[object, ...]:
 )
 @_asking
 def diagnose(settings: Settings, kind: str, num_jobs: int, source: str, destination: str, as_json: bool) -> int:
-    """Find out what is wrong with endpoint UUID, one question after the other.
+    """Find out what is wrong with endpoint UUID, step by step.
 
-    Ends at the first answer that is bad, with what to type next; returns 1 then.
+    One question after the other. Ends at the first answer that is bad, with what to type next; returns 1 then.
     """
     from nodexfer.integrations import compute_diagnosis, compute_service
 

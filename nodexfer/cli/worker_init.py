@@ -42,10 +42,11 @@ def worker_init() -> int:
 )
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="COMMAND...")
 def wrapper(command: tuple[str, ...]) -> int:
-    """Hold this node while COMMAND, a block's manager on it, runs; return its exit code.
+    """Hold this node while COMMAND, a block's manager on it, runs.
 
-    What $NODEXFER_COMMON names is staged before COMMAND starts, and every function finds it as a shared input. The
-    signals TERM, INT, HUP, USR1, USR2 and XCPU go to COMMAND. However it ends, the node is released.
+    Returns COMMAND's exit code. What $NODEXFER_COMMON names is staged before COMMAND starts, and every function finds
+    it as a shared input. The signals TERM, INT, HUP, USR1, USR2 and XCPU go to COMMAND. However it ends, the node is
+    released.
 
     Where the node can not be held, or something common not be staged, that is said once, and COMMAND runs all the
     same: every function raises the same error at once.
