@@ -25,6 +25,7 @@ from nodexfer.pool.ask import Ask, Inquiry
 from nodexfer.pool.choose import acquire
 from nodexfer.pool.lease import Lease, Me
 from nodexfer.pool.waiting import Queue
+from tests.support import eventually
 from tests.unit.pool.support import ID, ME, add_entry, config
 
 OTHER = ME._replace(host="node2", boot="boot-2", place="place-2", job="18")
@@ -185,6 +186,8 @@ def test_what_is_left_of_a_dead_neighbours_gcp_is_killed_before_its_endpoint_is_
     working = NodePaths(str(node_dir)).gcp_config("place-3")
     stray = procs.spawn(["sleep", "60"], environ={"PATH": os.environ["PATH"], "NODEXFER_GCP_DIR": working})
     try:
+        # For a moment within execve(2) it has no environment yet.
+        eventually(lambda: working in Path(f"/proc/{stray.pid}/environ").read_text())
         assert at_once(config(tmp_path)).number == 2
         assert stray.wait(10.0) == -signal.SIGKILL
     finally:
