@@ -16,8 +16,10 @@ from nodexfer.identity import ProcessId
 
 #: Nothing of the developer's own may reach a test: neither an account, nor a job, a setting, or a terminal. Nor how
 #: pipes are buffered: what works only without buffers fails everywhere else.
-FOREIGN = ("NODEXFER_", "GLOBUS_", "SLURM_", "PBS_", "_NODEXFER_", "TMPDIR", "PYTHONUNBUFFERED")
-FOREIGN += ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "TERM")
+FOREIGN = (
+    *("NODEXFER_", "GLOBUS_", "SLURM_", "PBS_", "_NODEXFER_", "TMPDIR", "PYTHONUNBUFFERED"),
+    *("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "TERM"),
+)
 #: Not SIGALRM: pytest-timeout's own.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE, signal.SIGUSR1)
 #: What a command makes that was told nothing: a test that does so reached for the real node.
