@@ -32,15 +32,22 @@ def strays(working_dir: str) -> list[ProcessId]:
 
 
 def kill_strays(working_dir: str, timeout: float = 5.0) -> bool:
-    """SIGKILL them until none is left; False when one still lives after ``timeout`` seconds (D state, frozen)."""
+    """SIGKILL them until none is left; False when one still lives after ``timeout`` seconds (D state, frozen).
+
+    A process within execve(2) shows no environment: that none was seen counts when it was so twice.
+    """
     deadline = Deadline(timeout)
-    while left := strays(working_dir):
-        if deadline.passed:
+    seen = True
+    while True:
+        left = strays(working_dir)
+        if not left and not seen:
+            return True
+        if left and deadline.passed:
             return False
+        seen = bool(left)
         for process in left:
             procs.signal(process, signal.SIGKILL)
         time.sleep(POLL_SECONDS)
-    return True
 
 
 def clear_strays(working_dir: str, guard_lock: str) -> None:
