@@ -87,7 +87,8 @@ def test_commands_of_one_job_at_once_start_one_keeper(config: Config, one: Scrip
     code, text = one.run(" & ".join([command] * 8) + " & wait")
     assert (code, text) == (0, "")
     assert len(holds(config)) == 8
-    assert keepers(config) == [keeper(config).pid]
+    # One that found another in its place has said so, and is on its way out.
+    eventually(lambda: keepers(config) == [keeper(config).pid])
 
 
 def test_each_job_has_a_keeper_of_its_own(config: Config, one: Script) -> None:
