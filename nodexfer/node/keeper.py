@@ -215,6 +215,7 @@ class Keeper:
         lives = registry.lives_at(self.paths)
         with registry.Transaction(self.paths) as table:
             if table.generation != self._generation:
+                self._check_place()  # a place that was removed, and made anew by others, is theirs
                 say("the registry is new: bringing in the holds of this job again")
                 for hold in self.holds:
                     if hold.id not in table and lives(hold):

@@ -69,9 +69,11 @@ def test_a_child_of_the_process_holds_for_itself() -> None:
     eventually(lambda: owners() == [os.getpid()])
 
 
-def test_where_the_node_dir_was_removed_the_next_call_holds_anew() -> None:
+def test_where_the_node_dir_was_removed_the_next_call_holds_anew(tmp_path: Path) -> None:
     first = worker.node()
-    shutil.rmtree(os.environ["NODEXFER_NODE_DIR"])
+    # At once: a keeper that looks meanwhile would make a file in a directory that is being removed.
+    os.rename(os.environ["NODEXFER_NODE_DIR"], tmp_path / "removed")
+    shutil.rmtree(tmp_path / "removed")
     second = worker.node()
     assert second is not first
     assert second.scratch.is_dir()

@@ -13,7 +13,7 @@ import pytest
 
 from nodexfer import procs
 from nodexfer.config import Config
-from nodexfer.errors import GcpMissing, RecordNewer
+from nodexfer.errors import GcpMissing, NodeDirRemoved, RecordNewer
 from nodexfer.node import claim, endpoint, jobend, keeper, leader, locks, registry, rubbish, work
 from nodexfer.node import leadership as leadership_module
 from nodexfer.node.leadership import YIELD_SECONDS, Leadership
@@ -363,3 +363,19 @@ def test_who_was_told_to_hand_over_lets_others_have_the_lock_first(
             leadership.want([wanted()])
             leadership._thread.join(30.0)  # type: ignore[union-attr]  # it was started just now
     assert slept.count(YIELD_SECONDS) == 1
+
+
+def test_a_keeper_of_a_place_that_was_removed_brings_nothing_into_the_next_one(config: Config, tmp_path: Path) -> None:
+    """Also where both happen between its look at the place and its look at the holds."""
+    with registry.Transaction(config.node_paths) as table:
+        table.add(wanted())
+    old = keeper.Keeper(config, job(), procs.this())
+    assert old.begin() == b"holds\n"
+    os.rename(config.node_dir, tmp_path / "removed")
+    with registry.Transaction(config.node_paths, create=True):
+        pass  # the place that somebody makes next
+    with pytest.raises(NodeDirRemoved):
+        old._synchronise()
+    with registry.Transaction(config.node_paths) as table:
+        assert list(table) == []
+    old.bell.close()
