@@ -21,7 +21,6 @@ keeper that looks takes them away.
 from __future__ import annotations
 
 import os
-import select
 import signal
 import sys
 import time
@@ -32,7 +31,7 @@ from nodexfer.config import Config, load
 from nodexfer.errors import NodeDirRemoved, NodexferError, RecordBroken
 from nodexfer.identity import ProcessId, boot_id
 from nodexfer.node import clean, locks, registry, silence, work
-from nodexfer.node.bell import HOLD, Bell
+from nodexfer.node.alarm import Alarm
 from nodexfer.node.endpoint import left_behind
 from nodexfer.node.hold import HELD, HOLDS, NOTHING
 from nodexfer.node.leadership import Leadership
@@ -42,8 +41,6 @@ from nodexfer.scheduler import Job
 #: Between two looks at most; a leader's heart beats then. Six beats must be missing before it is called silent.
 TICK_SECONDS = 5.0
 BEATS = 6
-#: Holds often come and go in crowds; what they are for is not the keeper's business.
-HOLD_SECONDS = 0.05
 #: The last one of a place takes at most this long to give back what a killed leader had, and to end dead jobs' tasks.
 TIDY_SECONDS = 25.0
 
@@ -60,20 +57,12 @@ class Keeper:
         self._generation = ""
         self._stamp = (0, 0)
         self._lock = -1
-        self._watched: dict[ProcessId, int] = {}
         self._told_to_go = False
         self._tidy: Deadline | None = None
-        self._wake, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self.leadership = Leadership(config, job, self.wake)
+        self.alarm = Alarm()
+        self.leadership = Leadership(config, job, self.alarm.wake)
         self._tick = min(TICK_SECONDS, config.silence / BEATS)
         self._leader = silence.Watch(self.paths, config.silence, self._tick)
-
-    def wake(self) -> None:
-        """From any thread, or from a signal: look now."""
-        try:
-            os.write(self._waker, b".")
-        except BlockingIOError:
-            pass
 
     def begin(self) -> bytes:
         """Become the job's keeper, exactly one of those that try; what to tell the command that waits.
@@ -90,9 +79,9 @@ class Keeper:
                 os.close(lock)
                 return HELD
             registry.write_keeper(lock, self._card())
-            self.bell = Bell(self.paths.keeper_bell(self.job.key))
+            self.alarm.hang(self.paths.keeper_bell(self.job.key))
             self._lock, self._generation = lock, table.generation
-        self._watch()
+        self.alarm.watch(hold.process for hold in self.holds)
         return HOLDS
 
     def _card(self) -> registry.Keeper:
@@ -102,54 +91,11 @@ class Keeper:
         """Keep until no hold is left."""
         self._clear_up()
         while not self._look():
-            self._sleep(self._tick)
+            self.alarm.sleep(self._tick)
 
     def told_to_go(self) -> None:
         self._told_to_go = True
-        self.wake()
-
-    # -- sleeping ----------------------------------------------------------------------------------------------------
-
-    def _sleep(self, seconds: float) -> None:
-        """Until there is something to look at. New holds are looked at together, 50 ms after the first."""
-        deadline = Deadline(seconds)
-        while not deadline.passed:
-            words = self._wait(deadline.left)
-            if words is None:
-                return
-            deadline = deadline.sooner(HOLD_SECONDS) if words == {HOLD} else Deadline(0.0)
-
-    def _wait(self, seconds: float) -> set[bytes] | None:
-        """What the bell said, {} for anything else; None when the time is over."""
-        poll = select.poll()
-        for descriptor in (self.bell.fileno(), self._wake, *self._watched.values()):
-            poll.register(descriptor, select.POLLIN)
-        ready = {descriptor for descriptor, _ in poll.poll(seconds * 1000)}
-        if self._wake in ready:
-            os.read(self._wake, 4096)
-        if ready & set(self._watched.values()):
-            self._stamp = (0, 0)
-        if not ready:
-            return None
-        words = self.bell.heard() if self.bell.fileno() in ready else set()
-        if words:  # inodes come again within a tick of the file system's clock: equal stamps prove nothing
-            self._stamp = (0, 0)
-        return words if ready == {self.bell.fileno()} else set()
-
-    def _watch(self) -> None:
-        """Have a pidfd on each process that a hold lives by. One that has ended is seen by :func:`registry.lives`."""
-        wanted = {hold.process for hold in self.holds}
-        for process in set(self._watched) - wanted:
-            os.close(self._watched.pop(process))
-        for process in wanted - set(self._watched):
-            try:
-                descriptor = procs.pidfd(process)
-            except ValueError:  # of another pid namespace: it can not be watched, and it lives as long as we do
-                continue
-            if descriptor is not None:
-                self._watched[process] = descriptor
-            else:
-                self._stamp = (0, 0)
+        self.alarm.wake()
 
     # -- looking -----------------------------------------------------------------------------------------------------
 
@@ -174,6 +120,7 @@ class Keeper:
             return True
         except (NodexferError, OSError) as error:  # a full disk, a newer registry: later it may be better
             say(f"can not look: {error}")
+            self.alarm.news = True
         return False
 
     def _check_place(self) -> None:
@@ -200,16 +147,16 @@ class Keeper:
             stamp = (found.st_mtime_ns, found.st_ino)
         except FileNotFoundError:
             stamp = (0, 0)
-        if stamp == self._stamp != (0, 0):
+        if stamp == self._stamp != (0, 0) and not self.alarm.news:
             return
         # Noted before it is read: a change between the two is seen by the next look, not missed for ever.
-        self._stamp = stamp
+        self._stamp, self.alarm.news = stamp, False
         try:
             self._synchronise()
         except RecordBroken as error:  # set aside now: what we know goes into a new one
             say(str(error))
             self._synchronise()
-        self._watch()
+        self.alarm.watch(hold.process for hold in self.holds)
 
     def _synchronise(self) -> None:
         lives = registry.lives_at(self.paths)
@@ -252,7 +199,7 @@ class Keeper:
             if self.holds:
                 return False
             gone = clean.job(self.config, self.job.key)
-            self.bell.close()
+            self.alarm.take_down()
             clean.keeper_files(self.paths.keeper(self.job.key))
             os.close(self._lock)
             if not any(lives(hold) for hold in table) and not clean.keepers(self.paths):

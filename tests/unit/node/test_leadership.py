@@ -378,4 +378,4 @@ def test_a_keeper_of_a_place_that_was_removed_brings_nothing_into_the_next_one(c
         old._synchronise()
     with registry.Transaction(config.node_paths) as table:
         assert list(table) == []
-    old.bell.close()
+    old.alarm.take_down()
