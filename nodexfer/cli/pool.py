@@ -98,8 +98,10 @@ def _row(one: dict[str, Any]) -> Sequence[object]:
     if one["state"] == "broken":
         return one["name"], one["endpoint_id"], "broken", one["broken"]
     lease = one["lease"]
-    who = f"{lease['job']} on {lease['host']}" if one["state"] == "held" else ""
-    return one["name"], one["endpoint_id"], one["state"], who
+    if one["state"] == "held":
+        return one["name"], one["endpoint_id"], "held", f"{lease['job']} on {lease['host']}"
+    passed = f"passed over by {lease['job']}: {lease['trouble']}" if lease and lease["trouble"] else ""
+    return one["name"], one["endpoint_id"], one["state"], passed
 
 
 @pool.command(epilog=example("nodexfer pool show mynode-1"))
@@ -121,6 +123,7 @@ def show(name: str, pool_name: str | None, as_json: bool) -> None:
         found["lease"] = f"{lease['number']}, {'given back by' if lease['released'] else 'held by'} job {lease['job']}"
         found["host"] = lease["host"]
         found["renewed"] = lease["renewed"]
+        found["passed_over"] = lease["trouble"] or None
     found.pop("name")
     rows = [(key.replace("_", " "), _words(value)) for key, value in found.items() if value is not None]
     render.show_table(["name", name], rows)

@@ -40,8 +40,9 @@ def show(found: Mapping[str, Any]) -> None:
     for name, value in _head(found, now):
         for number, line in enumerate(_wrapped(printable(value))):
             sys.stdout.write(f"{'' if number else name:<9} {line}\n")
-    for line in _pool(found["pool"], now):
-        sys.stdout.write(f"{'':<9} {printable(line)}\n")
+    for text in _pool(found["pool"], now):
+        for line in _wrapped(printable(text)):
+            sys.stdout.write(f"{'':<9} {line}\n")
     if found["jobs"]:
         sys.stdout.write("\n")
         show_table(("JOB", "HOLDS", "KEEPER", "SINCE"), [_job(job, now) for job in found["jobs"]])
@@ -78,7 +79,10 @@ def _head(found: Mapping[str, Any], now: float) -> list[tuple[str, str]]:
 
 
 def _pool(pool: Mapping[str, Any], now: float) -> Iterator[str]:
-    """Who holds what of the pool, and who waits: only where somebody waits, since else nobody needs to know."""
+    """What was passed over. Who holds what, and who waits, where somebody waits: else nobody needs to know."""
+    for one in pool["endpoints"]:
+        if one["trouble"]:
+            yield f"{one['name']} was passed over: {one['trouble']}"
     if not pool["waiting"] and not pool["turns"]:
         return
     for one in pool["endpoints"]:

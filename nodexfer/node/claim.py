@@ -59,10 +59,17 @@ def who(config: Config, job: Job) -> leases.Me:
     )
 
 
-def take(config: Config, job: Job, on_wait: Callable[[str], None], sleep: Callable[[float], object]) -> Claim:
+def take(
+    config: Config,
+    job: Job,
+    on_wait: Callable[[str], None],
+    sleep: Callable[[float], object],
+    passed: choose.PassedOver | None = None,
+) -> Claim:
     """Continue the place's lease, or take one, waiting as long as ``on_wait`` and ``sleep`` raise nothing.
 
-    :raises PoolMissing, PoolEntryBroken, HomeFull: see :func:`nodexfer.pool.choose.acquire`.
+    :param passed: the endpoints that are not to be had again.
+    :raises NodexferError: see :func:`nodexfer.pool.choose.acquire`.
     """
     began = [now()]
 
@@ -70,7 +77,7 @@ def take(config: Config, job: Job, on_wait: Callable[[str], None], sleep: Callab
         sleep(seconds)
         began[0] = now()
 
-    lease = choose.acquire(config, who(config, job), Deadline(FOREVER), on_wait, sleep=pause)
+    lease = choose.acquire(config, who(config, job), Deadline(FOREVER), on_wait, sleep=pause, passed=passed)
     return Claim(lease, began[0])
 
 

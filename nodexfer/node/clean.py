@@ -11,6 +11,7 @@ not be given back, and logs that have something to say.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -91,6 +92,13 @@ def dead_jobs(config: Config, table: Table) -> Gone:
         for path in rubbish.hidden(base.base):
             _bury_hidden(config, gone, path)
     return gone
+
+
+def clear_dead_jobs(config: Config) -> None:
+    """Out of sight now; removed beside the leader's work, since a scratch may be large and others wait for it."""
+    with registry.Transaction(config.node_paths) as table:
+        gone = dead_jobs(config, table)
+    threading.Thread(target=gone.remove, name="clean", daemon=True).start()
 
 
 def dead_names(paths: NodePaths, table: Table) -> list[str]:

@@ -1,7 +1,7 @@
 """The leader's end of the desk: a child process that alone speaks to Globus, and JSON lines between the two.
 
     leader: {"do": "fence"|"serve"|"pause"|"ping"|"stop", ...}
-    desk:   {"hello"|"fenced"|"ready"|"busy"|"lost"|"pong"|"error": ...}
+    desk:   {"hello"|"fenced"|"unfenced"|"ready"|"busy"|"lost"|"pong"|"error": ...}
 
 It ends with us, whatever happens: by the end of its stdin, and by PR_SET_PDEATHSIG. The next one waits for desk.lock,
 so there are never two.

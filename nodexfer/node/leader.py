@@ -3,7 +3,8 @@
     1  desk       started first: it imports globus_sdk while the rest goes on
     2  claim      continue the place's lease, or take one from the pool
     3  clear      what other leases left in the exchanges; a killed leader's desk and guard are waited for by lock
-    4  fence      under a new lease: no task of an earlier one is left on the endpoint; before GCP connects
+    4  fence      under a new lease: no task of an earlier one is left on the endpoint; before GCP connects; where one
+                  can not be ended the endpoint is given back, passed over for a while, and another one taken
     5  start      GCP under its guard, allowed to run for two thirds of the lease from each renewal's beginning
     6  prove      the desk sees in each exchange, through the service, a file just written: ready
     7  watch      GCP, desk, service, node_dir, lease; mend once, then give up in words
@@ -18,7 +19,6 @@ SIGKILL is no exception, since the guard sees its pipe close.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -28,13 +28,13 @@ from nodexfer.errors import EndpointFailed, ForeignGcp, LeaseLost, NodeDirRemove
 from nodexfer.gcp import install
 from nodexfer.node import claim as claims
 from nodexfer.node import clean, endpoint, locks, registry, silence, work
+from nodexfer.node.fencing import Fencing
 from nodexfer.node.log import say
 from nodexfer.node.order import Order
-from nodexfer.node.parts import TURN_SECONDS, Lost, Parts, StepDown
+from nodexfer.node.parts import TURN_SECONDS, Lost, Parts, StepDown, Unfenced
 from nodexfer.pool.lease import Lease
 from nodexfer.scheduler import Job
 
-FENCE_SECONDS = 120.0
 #: Until the service sees it: at first, and where it had lost it, so that who waits is told within a minute of that.
 READY_SECONDS, AGAIN_SECONDS = 120.0, 35.0
 #: Lost again within this time after being mended: given up.
@@ -57,6 +57,7 @@ class Term:
         self._before = endpoint.read(self.paths)
         self._notice = endpoint.Notice(self.paths, job.key, since, config.silence)
         self._parts = Parts(config, stop, self._beat)
+        self._fencing = Fencing(config, self._parts)
         self._lease: Lease | None = None
         self._prepared: claims.Prepared | None = None
         self._trouble = False
@@ -68,7 +69,7 @@ class Term:
         :raises NodexferError: why there is no endpoint; everything has been given back.
         """
         silence.forget(self.paths)
-        self._try(self._clear_dead_jobs)
+        self._try(lambda: clean.clear_dead_jobs(self.config))
         self._notice.say(endpoint.STARTING, "looking what there is to do")
         try:
             if self._has_work():
@@ -88,7 +89,7 @@ class Term:
     # -- one lease ---------------------------------------------------------------------------------------------------
 
     def _one_lease(self) -> bool:
-        """True when it is over; False when the lease was lost, and another is to be taken."""
+        """True when it is over; False when the lease was lost or given back, and another is to be taken."""
         program = install.find(self.config)
         try:
             self._parts.start_desk()
@@ -99,7 +100,7 @@ class Term:
             self._trouble = True
             self._drop_lease(str(error))
             return False
-        except TurnLost as error:
+        except (TurnLost, Unfenced) as error:
             lease = self._drop_lease(str(error))
             self._try(lambda: claims.give_back(self.config, lease))
             return False
@@ -120,7 +121,7 @@ class Term:
     def _take_lease(self) -> claims.Prepared:
         if self._before is None:  # nothing to go on with: no GCP of this place runs, and an endpoint would lie idle
             self._wait_for_turn()
-        claim = claims.take(self.config, self.job, self._wait_for_pool, self._parts.sleep)
+        claim = claims.take(self.config, self.job, self._wait_for_pool, self._parts.sleep, self._fencing.passed)
         lease = self._lease = claim.lease
         self._parts.renew(claim, claims.demand(self.config, lease))
         fenced = self._was_fenced(lease)
@@ -128,9 +129,17 @@ class Term:
         self._notice.say(endpoint.STARTING, "preparing the exchange", fenced=fenced, **known)
         prepared = self._prepared = claims.prepare(self.config, lease)
         if not fenced:
-            self._parts.ask_desk("fence", "fenced", FENCE_SECONDS)
+            self._fence(lease)
         self._notice.say(endpoint.STARTING, "starting GCP", fenced=True, **prepared.seen)
         return prepared
+
+    def _fence(self, lease: Lease) -> None:
+        """:raises Unfenced: another endpoint is to be taken. :raises NodexferError: there is none."""
+        try:
+            self._fencing.end_old_tasks(lease)
+        except Unfenced as unfenced:
+            self._lease = lease._replace(trouble=unfenced.error.message)  # what others read when it is given back
+            raise (unfenced.error if unfenced.last else unfenced) from None
 
     def _was_fenced(self, lease: Lease) -> bool:
         before = self._before
@@ -237,12 +246,7 @@ class Term:
         """
         if self._parts.busy > 0 or work.requests(self.paths, self.job.key):
             return True
-        return any(hold.endpoint for hold in self._live_holds())
-
-    def _live_holds(self) -> list[registry.Hold]:
-        with registry.Transaction(self.paths) as table:
-            lives = registry.lives_at(self.paths)
-            return [hold for hold in table if lives(hold)]
+        return any(hold.endpoint for hold in registry.living(self.paths))
 
     # -- closing -----------------------------------------------------------------------------------------------------
 
@@ -281,16 +285,10 @@ class Term:
 
     def _others_have_work(self) -> bool:
         """Work of others that live: their keepers wait for the lock, and go on under this lease."""
-        others = [hold for hold in self._live_holds() if hold.job != self.job.key]
+        others = [hold for hold in registry.living(self.paths) if hold.job != self.job.key]
         own = set(work.requests(self.paths, self.job.key))
         requests = any(request not in own for request in work.requests(self.paths))
         return bool(work.wanting(others)) or (bool(others) and requests)
-
-    def _clear_dead_jobs(self) -> None:
-        """Out of sight now; removed beside our work, since a scratch may be large and others wait for us."""
-        with registry.Transaction(self.paths) as table:
-            gone = clean.dead_jobs(self.config, table)
-        threading.Thread(target=gone.remove, name="clean", daemon=True).start()
 
     def _try(self, step: Callable[[], None]) -> None:
         try:

@@ -44,6 +44,15 @@ class Lost(Exception):
         self.counts = counts
 
 
+class Unfenced(Exception):
+    """A task of an earlier lease can not be ended: ``error`` says which. ``last``: no other endpoint is to be tried."""
+
+    def __init__(self, error: NodexferError) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.last = False
+
+
 class Parts:
     """Made and used by the leader's thread. ``beat`` is called at every turn, and may raise."""
 
@@ -115,6 +124,7 @@ class Parts:
 
         :raises StepDown, LeaseLost: the term, or this lease, is over.
         :raises Lost: the service does not see the endpoint.
+        :raises Unfenced: a task of an earlier lease can not be ended.
         :raises NodexferError: the desk said so, or ``beat`` did.
         """
         watched: list[Order | Desk | process.Running] = [self._stop]
@@ -176,12 +186,15 @@ class Parts:
         if self._gcp is not None and not self._gcp.alive:
             raise Lost(f"GCP has ended: {self._last_words() or 'it said nothing'}")
 
-    def ask_desk(self, what: str, answer: str, seconds: float, **more: object) -> None:
-        """Have the desk do ``what``, and wait for its ``answer``. :raises Lost, EndpointFailed: see await_word."""
+    def ask_desk(self, what: str, answer: str, seconds: float, *, margin: float = 5.0, **more: object) -> None:
+        """Have the desk do ``what``, and wait for its ``answer``, a ``margin`` (s) longer than it may take.
+
+        :raises Lost, EndpointFailed: see await_word.
+        """
         self.await_word("hello", seconds)
         self._said.discard(answer)
         self.tell_desk(what, seconds=seconds, **more)
-        self.await_word(answer, seconds + 5.0)
+        self.await_word(answer, seconds + margin)
 
     def tell_desk(self, what: str, **more: object) -> None:
         if self._desk is not None and self._claim is not None:
@@ -190,6 +203,8 @@ class Parts:
             self._desk.say({"do": what, **about, **more})
 
     def _hear(self, message: Message) -> None:
+        if message.get("unfenced"):
+            raise Unfenced(error_of(message))
         if message.get("error"):
             raise self._quoting(error_of(message))
         if "busy" in message:

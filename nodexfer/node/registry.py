@@ -210,6 +210,13 @@ def lives_at(paths: NodePaths) -> Callable[[Hold], bool]:
     return lambda hold: lives(hold, lambda job: keeper_lives(paths, job))
 
 
+def living(paths: NodePaths) -> list[Hold]:
+    """The holds of this place that live now. :raises NodexferError: see :class:`Transaction`."""
+    with Transaction(paths) as table:
+        lives = lives_at(paths)
+        return [hold for hold in table if lives(hold)]
+
+
 class Keeper(NamedTuple):
     """What a keeper says of itself in ``keepers/<job>``. Whether it lives is said by its lock alone."""
 

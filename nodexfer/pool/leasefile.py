@@ -31,7 +31,8 @@ class Me(NamedTuple):
 class Lease(NamedTuple):
     """One lease file. ``directory`` is the entry's; ``duration`` in seconds; ``taken`` in seconds since the epoch.
 
-    ``renewed_ns`` is the file's time stamp, by the file server's clock: to be compared with itself only.
+    ``renewed_ns`` is the file's time stamp, by the file server's clock: to be compared with itself only. ``trouble``
+    says why the owner gave the endpoint back and took another one; the next owner's lease says nothing of it.
     """
 
     number: int
@@ -50,6 +51,7 @@ class Lease(NamedTuple):
     taken: float
     released: bool
     renewed_ns: int = 0
+    trouble: str = ""
 
     @property
     def path(self) -> str:
@@ -105,6 +107,7 @@ def read(directory: str, number: int) -> Lease | None:
             float(record["taken"]),
             record["released"] is True,
             stamp,
+            _typed({"trouble": "", **record}, "trouble", str),
         )
     except (ValueError, TypeError, KeyError, AttributeError):
         return _unknown(directory, number, stamp)

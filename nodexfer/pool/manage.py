@@ -59,6 +59,7 @@ def describe(entry: PoolEntry) -> dict[str, Any]:
             "released": top.released,
             "taken": utc(top.taken),
             "renewed": utc(top.renewed_ns / 1e9),
+            "trouble": top.trouble,
         }
         if not top.released:
             found["state"] = "held"

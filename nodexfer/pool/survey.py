@@ -36,7 +36,7 @@ def _waiting(above: str) -> list[dict[str, Any]]:
 
 
 def _endpoint(entry: PoolEntry) -> dict[str, Any]:
-    row: dict[str, Any] = {"name": entry.name, "state": "free", "host": None, "job": None, "lease": None}
+    row: dict[str, Any] = {"name": entry.name, "state": "free", "host": None, "job": None, "lease": None, "trouble": ""}
     if entry.broken is not None:
         return {**row, "state": "broken"}
     try:
@@ -44,5 +44,5 @@ def _endpoint(entry: PoolEntry) -> dict[str, Any]:
     except (PoolEntryBroken, OSError):  # removed since the pool was listed; or not to be read
         return {**row, "state": "broken"}
     if top is None or top.released:
-        return row
+        return {**row, "trouble": top.trouble if top else ""}
     return {**row, "state": "held", "host": top.host, "job": top.job, "lease": top.number}

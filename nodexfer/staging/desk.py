@@ -1,6 +1,7 @@
 """The desk: the leader's child that alone speaks to Globus. ``python -m nodexfer.staging.desk``.
 
-    leader: {"do": "fence", "endpoint": E, "lease": N, "seconds": S}      desk: {"fenced": true} | {"error": record}
+    leader: {"do": "fence", "endpoint": E, "lease": N, "seconds": S}      desk: {"fenced": true} | {"error": record} |
+                                                                          {"unfenced": true, "error": record}
     leader: {"do": "serve", "endpoint": E, "lease": N, "exchanges": {root: directory}, "seconds": S}
                                                                           desk: {"ready": true} | {"error": record}
     leader: {"do": "pause"}   {"do": "stop"}
@@ -147,7 +148,7 @@ class Desk:
         deadline = Deadline(float(order.get("seconds", _ORDER_SECONDS)))
         self._calls.start(
             lambda: fence.fence(self._globus, endpoint, lease, deadline),
-            lambda answer: self._say(_answer("fenced", answer)),
+            lambda answer: self._say(_fenced(answer)),
         )
 
     def _serve(self, order: Message) -> None:
@@ -161,6 +162,12 @@ class Desk:
             self._say(_answer("ready", answer))
 
         self._calls.start(lambda: readiness.prove(self._globus, endpoint, exchanges.values(), deadline), proven)
+
+
+def _fenced(answer: fence.Left | NodexferError | None) -> Message:
+    if isinstance(answer, fence.Left):
+        return {"unfenced": True, "error": answer.error.as_record()}
+    return _answer("fenced", answer)
 
 
 def _answer(word: str, answer: NodexferError | None) -> Message:

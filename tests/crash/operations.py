@@ -23,6 +23,7 @@ from nodexfer.node.keeper import Keeper
 from nodexfer.paths import private_directory
 from nodexfer.pool import lease as leases
 from nodexfer.pool import manage
+from nodexfer.pool.choose import PassedOver
 from nodexfer.pool.create import create as make
 from nodexfer.scheduler import Job
 from nodexfer.staging import client, desk, intents, salvage
@@ -171,6 +172,26 @@ def lead_and_be_gone(points: Points, credentials: str) -> None:
     prepared = claim.prepare(config, claim.take(config, job("1"), wait, wait).lease)
     with open(f"{prepared.working}/lta/key", "w", encoding="ascii") as file:
         file.write(credentials)
+
+
+def pass_over(points: Points) -> list[str]:
+    """What a leader does where a task of its endpoint can not be ended: it gives it back, and takes another one."""
+    config = load()
+    config.node_paths.make()
+    passed = PassedOver()
+    points.install()
+
+    def wait(_: object) -> None:
+        raise AssertionError("there is an endpoint, and it was not taken")
+
+    had = []
+    for trouble in ("Task t does not end.", ""):
+        lease = claim.take(config, job("1"), wait, wait, passed).lease
+        claim.prepare(config, lease)
+        passed.add(lease.directory, EndpointFailed(trouble))
+        claim.give_back(config, lease._replace(trouble=trouble))
+        had.append(lease.entry)
+    return had
 
 
 def clean(points: Points) -> list[str]:

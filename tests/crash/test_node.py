@@ -279,6 +279,40 @@ def test_a_leader_that_dies_leaves_a_lease_that_is_continued_or_taken(
     census.add("lease", deaths)
 
 
+@pytest.mark.points(12)
+@pytest.mark.parametrize("heir", ["the place", "another place"])
+def test_a_leader_that_dies_while_it_passes_an_endpoint_over_leaves_both_to_the_next(
+    lab: Lab, census: Census, tmp_path: Path, heir: str
+) -> None:
+    """Never more than one is held, and a lease says why it was given back if, and only if, it was."""
+    deaths = 0
+    for number in census.numbers():
+        spot = Spot(tmp_path / str(number))
+        pool = [add_entry(spot.home, name, count) for count, name in enumerate("pq", 1)]
+        Path(spot.home, "pool/default").chmod(0o700)
+        for entry in pool:
+            entry.joinpath("config").chmod(0o700)
+        end = lab.run("pass_over", die_at=number, tops=spot.tops, environ=spot.environ)
+        with at(number, end):
+            tops = [top for entry in pool if (top := leases.top(str(entry))) is not None]
+            assert sum(not top.released for top in tops) <= 1
+            assert all(top.released for top in tops if top.trouble)
+            assert end.died or sorted(end.said) == ["p", "q"]
+            for entry in pool:
+                age_litter(entry)
+            other = {**spot.environ, "NODEXFER_NODE_DIR": f"{spot.node}/other"} if heir != "the place" else spot.environ
+            for environ in (other, spot.environ):
+                lab.run("lead", environ=environ, credentials="new")
+            lab.run("keep", environ=spot.environ, number="2")
+            assert is_cleared(spot.config)
+            assert all(top is None or top.released for top in (leases.top(str(entry)) for entry in pool))
+        spot.remove()
+        if not end.died:
+            break
+        deaths += 1
+    census.add("passing over", deaths)
+
+
 # -- torn records --------------------------------------------------------------------------------------------------
 
 RECORD: dict[str, Any] = {"format": 1, "text": 'ü"\\\n', "list": [1, {"a": None}], "number": 1.5}

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from nodexfer.clock import Deadline
+from nodexfer.errors import NodexferError, ServiceRefused
 from nodexfer.identity import ProcessId
 from nodexfer.node import registry, renewal
 from nodexfer.node.work import Waiting
@@ -152,7 +153,14 @@ class Node:
         self.moves[task].remove(request)
         if not self.moves[task]:
             del self.moves[task]
+            self.call_off(task)
+
+    def call_off(self, task: VirtualTask) -> None:
+        """As the desk asks for a task's end: whether the service does so or not."""
+        try:
             self.world.service.cancel(task.id)
+        except ServiceRefused:
+            pass
 
     def answer(self, request: Request, outcome: str) -> None:
         """The request is over, and its job goes on."""
@@ -302,7 +310,8 @@ class Term:
         self.asked = float("-inf")
         ask = Ask(self.world.service.connected, self.world.run_over)
         # What the chooser wants of a configuration is in the world.
-        self.chooser = choose._Chooser(self.world.config, self.me, Inquiry(self.me, ask))
+        self.passed = choose.PassedOver()
+        self.chooser = choose._Chooser(self.world.config, self.me, Inquiry(self.me, ask), self.passed)
         self.pause = choose.FIRST_PAUSE
 
     def after(self, seconds: float, what: Callable[[], None], late: float = 0.0) -> None:
@@ -339,15 +348,36 @@ class Term:
     def begin(self, lease: Lease, began: float) -> None:
         self.lease, self.node.left = lease, None
         self.until = began + leases.allowance(lease)
-        self.after(lease.duration * leases.RENEW, self.renew)
         for task in [task for task in self.node.moves if (task.endpoint, task.lease) != self._mark]:
             for request in self.node.moves.pop(task):
                 request.task, request.ready_since = None, self.clock.now
-            self.world.service.cancel(task.id)
+            self.node.call_off(task)
         if lease.number not in self.world.fenced.get(lease.endpoint_id, ()):
-            fence.fence(self.world.service, lease.endpoint_id, lease.number, Deadline(60.0))  # type: ignore[arg-type]
+            left = fence.fence(self.world.service, lease.endpoint_id, lease.number, Deadline(60.0))  # type: ignore[arg-type]
+            if left is not None:
+                self.pass_over(lease, left.error)
+                return
             self.world.fenced[lease.endpoint_id] = {lease.number}
+        self.after(lease.duration * leases.RENEW, self.renew)
         self.start()
+
+    def pass_over(self, lease: Lease, error: NodexferError) -> None:
+        """As :mod:`nodexfer.node.fencing` does, and the leader after it."""
+        self.lease = None
+        self.passed.add(lease.directory, error)
+        self.world.passed += 1
+        last = not choose.has_another(self.world.config, lease, self.passed)
+        self.shared(lambda: self._passed(lease._replace(trouble=error.message), last))
+
+    def _passed(self, lease: Lease, last: bool) -> None:
+        self.world.leases.give_back(lease)
+        if last:
+            for request in self.node.waiting():
+                self.node.leave(request)
+                self.node.answer(request, "EndpointFailed")
+            self.step_down()
+        else:
+            self.look()
 
     @property
     def _mark(self) -> tuple[str, int]:

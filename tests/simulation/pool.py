@@ -64,7 +64,7 @@ class Leases:
         """A rename of one's own number: a higher one is not touched."""
         top = self._tops[lease.directory]
         if top.number == lease.number:
-            self._tops[lease.directory] = top._replace(released=True)
+            self._tops[lease.directory] = top._replace(released=True, trouble=lease.trouble, renewed_ns=self._stamp())
 
     def _stamp(self) -> int:
         return int(self._clock.now * 1e9)

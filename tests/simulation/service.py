@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from nodexfer.errors import ServiceRefused
 from nodexfer.globus.protocol import Collection, Task
 from nodexfer.staging.batches import ACTIVE_LIMIT
 from tests.simulation.clock import Clock
@@ -53,6 +54,8 @@ class Service:
         self._unfinished: dict[str, VirtualTask] = {}
         self._serial = 0
         self.tasks = 0
+        self._refused_until: dict[str, float] = {}
+        self.refusals = 0
 
     # -- endpoints ---------------------------------------------------------------------------------------------------
 
@@ -91,8 +94,15 @@ class Service:
 
     def cancel(self, name: str) -> None:
         task = self._unfinished.get(name)
+        if task is not None and self._clock.now < self._refused_until.get(task.endpoint, 0.0):
+            self.refusals += 1
+            raise ServiceRefused(f"{name} is not cancelled.", "")
         if task is not None:
             self._end(task, "FAILED")
+
+    def refuse(self, endpoint: str, seconds: float) -> None:
+        """Cancel no task of this endpoint for a while."""
+        self._refused_until[endpoint] = self._clock.now + seconds
 
     # -- tasks -------------------------------------------------------------------------------------------------------
 

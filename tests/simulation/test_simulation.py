@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 from unittest import mock
@@ -40,6 +41,20 @@ def test_without_faults_every_request_is_done_and_the_oldest_waiter_is_first() -
 def test_a_seed_shows_the_same_again() -> None:
     scenario = Scenario(nodes=30, jobs=300, pool=2)
     assert World(3, scenario).run() == World(3, scenario).run()
+
+
+def test_an_endpoint_whose_tasks_are_not_cancelled_is_passed_over_and_tried_once_in_a_while() -> None:
+    """It connects only when they have ended. However many wait for another one, the service is not asked often."""
+    outcomes = Counter[str]()
+    passed = refusals = 0
+    for seed in range(1, 6):
+        world = World(seed, Scenario(nodes=60, jobs=600, pool=4, faults=0.5, kinds=("stuck", "kill")))
+        outcomes.update(world.run().outcomes)
+        passed, refusals = passed + world.passed, refusals + world.service.refusals
+    assert passed > 0
+    assert refusals < 100
+    assert outcomes["done"] > 0.8 * outcomes.total()
+    assert outcomes["EndpointFailed"] < 0.05 * outcomes.total()
 
 
 # -- the simulation sees what it is there for: each rule is broken, and a promise with it ----------------------------

@@ -88,6 +88,8 @@ class World:
         self.fenced: dict[str, set[int]] = {}
         #: The runs that are over, as their schedulers know it.
         self.over: set[str] = set()
+        #: How often an endpoint was passed over.
+        self.passed = 0
         self.requests = 0
         self.open: set[Request] = set()
         self.outcomes: Counter[str] = Counter()
@@ -147,7 +149,7 @@ class World:
     @contextmanager
     def _virtual(self) -> Iterator[None]:
         with ExitStack() as stack:
-            for module in (ask, leases, fence):
+            for module in (ask, leases, fence, choose):
                 stack.enter_context(mock.patch.object(module, "time", self.clock))
             stack.enter_context(mock.patch.object(choose, "leases", self.leases))
             # Plain functions: they are called a hundred thousand times, and a mock would remember each.
@@ -191,6 +193,8 @@ class World:
             return
         if kind == "kill":
             self._kill(node)
+        elif kind == "stuck":
+            self._leave_stuck(node, seconds)
         elif kind == "die":
             node.die(chance.choice((None, seconds)))
         elif kind == "freeze":
@@ -199,6 +203,12 @@ class World:
             node.stall(seconds)
         if kind in ("cut", "cut off"):
             node.cut(seconds, told=kind == "cut")
+
+    def _leave_stuck(self, node: Node, seconds: float) -> None:
+        """It dies, and for a while the service does not cancel what it has left."""
+        if node.term is not None and node.term.lease is not None:
+            self.service.refuse(node.term.lease.endpoint_id, seconds)
+        node.die(seconds)
 
     def _kill(self, node: Node) -> None:
         if node.term is not None and self.random.random() < 0.7 and node.term.job.lives:

@@ -10,7 +10,7 @@ import pytest
 from nodexfer.config import load
 from nodexfer.errors import EndpointFailed, NodexferError, TokenExpired
 from nodexfer.node.order import Order
-from nodexfer.node.parts import Lost, Parts
+from nodexfer.node.parts import Lost, Parts, Unfenced
 
 
 class Gcp:
@@ -79,3 +79,12 @@ def test_a_desk_is_asked_whether_it_goes_on_only_while_it_has_work(
     for now in (100.0, 101.0):
         parts._feel_pulse(now)
     assert desk.told == asked
+
+
+def test_a_task_that_can_not_be_ended_is_told_apart_from_what_ends_the_term(parts: Parts) -> None:
+    error = EndpointFailed("Task t does not end.", "globus task cancel t")
+    with pytest.raises(Unfenced) as caught:
+        parts._hear({"unfenced": True, "error": error.as_record()})
+    assert isinstance(caught.value.error, EndpointFailed)
+    assert (caught.value.error.message, caught.value.error.next) == (error.message, error.next)
+    assert not caught.value.last

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -18,11 +19,12 @@ import pytest
 from nodexfer import procs
 from nodexfer.clock import Deadline
 from nodexfer.config import Config
-from nodexfer.errors import PoolEntryBroken, PoolExhausted
+from nodexfer.errors import EndpointFailed, PoolEntryBroken, PoolExhausted
 from nodexfer.paths import NodePaths
+from nodexfer.pool import choose
 from nodexfer.pool import lease as leases
 from nodexfer.pool.ask import Ask, Inquiry
-from nodexfer.pool.choose import acquire
+from nodexfer.pool.choose import PassedOver, acquire, has_another
 from nodexfer.pool.lease import Lease, Me
 from nodexfer.pool.waiting import Queue
 from tests.support import eventually
@@ -340,3 +342,134 @@ def test_what_was_not_asked_for_half_a_minute_starts_anew(monkeypatch: pytest.Mo
     for _ in range(20):
         assert not inquiry.disconnected(SILENT)
         clock[0] += 31
+
+
+# -- passed over
+
+
+STUCK = EndpointFailed("Task t of an earlier lease does not end.", "globus task cancel t")
+
+
+def passed_over(*directories: Path) -> PassedOver:
+    made = PassedOver()
+    for directory in directories:
+        made.add(str(directory), STUCK)
+    return made
+
+
+def take(home: Path, passed: PassedOver, on_wait: Callable[[str], None] = lambda text: None) -> Lease:
+    return acquire(config(home), ME, Deadline(0), on_wait, NOBODY, passed=passed)
+
+
+@pytest.mark.parametrize("state", ["free", "ours", "dead"])
+def test_what_we_passed_over_is_not_taken_again(tmp_path: Path, state: str) -> None:
+    first, _ = add_entry(tmp_path, "node-1", 1), add_entry(tmp_path, "node-2", 2)
+    mine = give_to(first, ME if state != "dead" else ME._replace(boot="an earlier one"), 4)
+    if state == "free":
+        leases.give_back(mine)
+    found = take(tmp_path, passed_over(first))
+    assert found.entry == "node-2"
+    top = leases.top(str(first))
+    assert top is not None
+    assert (top.number, top.released) == (4, state == "free")
+
+
+def test_where_all_were_passed_over_the_reason_is_told_as_it_was(tmp_path: Path) -> None:
+    pool = add_entry(tmp_path, "node-1", 1), add_entry(tmp_path, "node-2", 2)
+    (tmp_path / "pool/default/node-3").mkdir()  # broken
+    with pytest.raises(EndpointFailed) as caught:
+        take(tmp_path, passed_over(*pool))
+    assert caught.value is STUCK
+    assert all(leases.top(str(directory)) is None for directory in pool)
+
+
+def test_who_passed_one_over_waits_for_another_and_says_why(tmp_path: Path) -> None:
+    first, second = add_entry(tmp_path, "node-1", 1), add_entry(tmp_path, "node-2", 2)
+    give_to(second, OTHER)
+
+    def leave(text: str) -> None:
+        raise Enough(text)
+
+    with pytest.raises(Enough) as caught:
+        acquire(config(tmp_path), ME, Deadline(60), leave, NOBODY, passed=passed_over(first))
+    passed = "node-1 was passed over: Task t of an earlier lease does not end"
+    assert str(caught.value).endswith(f": node-2 is held by job 18 on node2, {passed}")
+
+
+def test_what_was_passed_over_is_tried_again_after_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = add_entry(tmp_path, "node-1")
+    passed = passed_over(first)
+    assert passed
+    monkeypatch.setattr(choose, "REST_SECONDS", 0.0)
+    assert not passed
+    assert take(tmp_path, passed).entry == "node-1"
+    monkeypatch.undo()
+    passed._last -= choose.REST_SECONDS
+    passed.add(str(tmp_path / "another"), STUCK)
+    assert take(tmp_path, passed).entry == "node-1", "what was forgotten stays so"
+
+
+def leave_in_trouble(directory: Path, me: Me = OTHER) -> Lease:
+    """Another leader has passed it over."""
+    mine = give_to(directory, me)
+    leases.give_back(mine._replace(trouble=STUCK.message))
+    return mine
+
+
+def test_what_another_passed_over_comes_last(tmp_path: Path) -> None:
+    for number in range(1, 8):
+        directory = add_entry(tmp_path, f"node-{number}", number)
+        if number != 5:
+            leave_in_trouble(directory, ME)
+    assert at_once(config(tmp_path)).entry == "node-5"
+
+
+def test_what_another_passed_over_is_tried_at_once_where_there_is_nothing_else(tmp_path: Path) -> None:
+    leave_in_trouble(add_entry(tmp_path, "node-1", 1))
+    found = at_once(config(tmp_path))
+    assert (found.number, found.trouble) == (2, "")
+    top = leases.top(found.directory)
+    assert top is not None
+    assert (top.released, top.trouble) == (False, "")
+
+
+def test_all_that_wait_for_another_try_what_was_passed_over_once_in_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = add_entry(tmp_path, "node-1", 1), add_entry(tmp_path, "node-2", 2)
+    leave_in_trouble(first)
+    give_to(second, OTHER)
+    now = time.monotonic()
+    clock = SimpleNamespace(monotonic=lambda: now, time=time.time)
+    monkeypatch.setattr(leases, "time", clock)
+
+    def waiter(place: str) -> choose._Chooser:
+        me = ME._replace(place=place)
+        return choose._Chooser(config(tmp_path), me, Inquiry(me, NOBODY))
+
+    queues = [Queue(str(tmp_path / "pool/default"), ME._replace(place=f"place-{number}")) for number in range(3)]
+    waiters = [waiter(f"place-{number}") for number in range(3)]
+    tries = 0
+    for _ in range(10):
+        for one, queue in zip(waiters, queues, strict=True):
+            found = one.look(queue)
+            if found is not None:
+                tries += 1
+                leases.give_back(found._replace(trouble=STUCK.message))
+        now += choose.REST_SECONDS / 3
+    assert tries == 3
+    assert "node-1 was passed over: Task t of an earlier lease does not end" in waiters[0].holders()
+
+
+def test_there_is_another_only_where_it_can_be_had(tmp_path: Path) -> None:
+    known = config(tmp_path)
+    mine = give_to(add_entry(tmp_path, "node-1", 1), ME)
+    assert not has_another(known, mine, PassedOver())
+    (tmp_path / "pool/default/node-0").mkdir()
+    assert not has_another(known, mine, PassedOver()), "a broken one is none"
+    second = add_entry(tmp_path, "node-2", 2)
+    give_to(second, OTHER)
+    assert has_another(known, mine, PassedOver()), "one that somebody has comes free"
+    assert not has_another(known, mine, passed_over(second))
+    shutil.rmtree(tmp_path / "pool")
+    assert not has_another(known, mine, PassedOver())

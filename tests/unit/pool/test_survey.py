@@ -31,3 +31,15 @@ def test_who_waits_is_named_as_long_as_it_waits(tmp_path: Path) -> None:
         (waiter,) = survey(known)["waiting"]
         assert (waiter["host"], waiter["job"], waiter["place"]) == (ME.host, ME.job, ME.place)
     assert survey(known)["waiting"] == []
+
+
+def test_what_was_passed_over_is_told_until_it_is_taken_again(tmp_path: Path) -> None:
+    directory = str(add_entry(tmp_path, "p-1"))
+    mine = lease.take(directory, 1, ME, "id", 300.0)
+    assert mine is not None
+    lease.give_back(mine._replace(trouble="Task t does not end."))
+    (one,) = survey(config(tmp_path))["endpoints"]
+    assert (one["state"], one["trouble"]) == ("free", "Task t does not end.")
+    assert lease.take(directory, 2, ME, "id", 300.0) is not None
+    (one,) = survey(config(tmp_path))["endpoints"]
+    assert (one["state"], one["trouble"]) == ("held", "")

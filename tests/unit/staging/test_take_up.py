@@ -22,8 +22,11 @@ from nodexfer.errors import (
     EndpointNotOurs,
     Interrupted,
     NodexferError,
+    PermissionRefused,
+    ServiceRefused,
     ServiceUnreachable,
     SourceMissing,
+    TokenExpired,
     TransferFailed,
     TransferUnproven,
     from_record,
@@ -421,11 +424,52 @@ def test_the_fence_sees_the_tasks_ended_before_gcp_connects(
     monkeypatch.setattr(place.globus, "cancel", lambda _: None)
     monkeypatch.setattr(place.globus, "unfinished_tasks", looked)
     if ends:
-        fence.fence(place.globus, ENDPOINT, 2, Deadline(20))
+        assert fence.fence(place.globus, ENDPOINT, 2, Deadline(20)) is None
         assert place.globus.jobs[task].document.status == "FAILED"
     else:
-        with pytest.raises(EndpointFailed, match=f"Task {task} of an earlier lease"):
-            fence.fence(place.globus, ENDPOINT, 2, Deadline(0.2))
+        left = fence.fence(place.globus, ENDPOINT, 2, Deadline(0.2))
+        assert left is not None
+        assert isinstance(left.error, EndpointFailed)
+        assert left.error.message == f"Task {task} of an earlier lease of the endpoint {ENDPOINT} does not end."
+        assert left.error.next == f"globus task cancel {task}"
+
+
+@pytest.mark.parametrize("kind", [ServiceRefused, PermissionRefused, SourceMissing])
+def test_a_task_that_the_service_refuses_to_cancel_is_left_and_named_and_the_others_are_ended(
+    place: Place, kind: type[NodexferError]
+) -> None:
+    def submit(label: str) -> str:
+        return place.globus.submit(Submission(label, SITE, ENDPOINT, (), label, ""))
+
+    refused, other = submit("somebody's own"), submit(f"nodexfer {ENDPOINT} lease 1 abc")
+    place.globus.errors["cancel"] = [kind(f"Globus does not cancel {refused}.", "nodexfer status")]
+    left = fence.fence(place.globus, ENDPOINT, 2, Deadline(20))
+    assert left is not None
+    assert isinstance(left.error, kind)
+    assert [place.globus.jobs[name].document.status for name in (refused, other)] == ["ACTIVE", "FAILED"]
+
+
+def test_a_task_that_ends_by_itself_while_its_cancellation_is_refused_is_no_trouble(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = place.globus.submit(Submission("s", SITE, ENDPOINT, (), "somebody's own", ""))
+    cancel = place.globus.cancel
+
+    def refuse(name: str) -> None:
+        cancel(name)
+        raise ServiceRefused("It has just ended.", "")
+
+    monkeypatch.setattr(place.globus, "cancel", refuse)
+    assert fence.fence(place.globus, ENDPOINT, 2, Deadline(20)) is None
+    assert place.globus.jobs[task].document.status == "FAILED"
+
+
+@pytest.mark.parametrize("kind", [ServiceUnreachable, TokenExpired])
+def test_a_service_that_can_not_be_asked_is_no_endpoints_fault(place: Place, kind: type[NodexferError]) -> None:
+    place.globus.submit(Submission("s", SITE, ENDPOINT, (), "somebody's own", ""))
+    place.globus.errors["cancel"] = [kind("It is down.", "")]
+    with pytest.raises(kind):
+        fence.fence(place.globus, ENDPOINT, 2, Deadline(20))
 
 
 def test_an_endpoint_of_another_identity_is_refused(place: Place) -> None:
