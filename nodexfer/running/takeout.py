@@ -17,6 +17,7 @@ from nodexfer.running.timing import Timing
 from nodexfer.running.walltime import Load
 from nodexfer.running.work import Talk, Work
 from nodexfer.session import Node
+from nodexfer.staging import copying
 from nodexfer.staging.plan import Send
 
 if TYPE_CHECKING:
@@ -97,6 +98,8 @@ class TakeOut:
             return self._save(sends, error, Deadline(_KILL_WAIT_SECONDS))
         except NodexferError as error:
             return self._save(sends, error)
+        except OSError as error:  # of this node's disk, full perhaps: the outputs go to another one
+            return self._save(sends, copying.named(error, "The outputs could not be sent"))
         self.sent = self._noted(who, receipt, sends).as_record()
         self._talk.done("stage-out", receipt)
         return None

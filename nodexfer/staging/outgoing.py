@@ -96,6 +96,8 @@ def _seen(number: int, source: str, path: str) -> Seen:
         raise SourceUnsupported(
             f"{source} is a link to nothing; nothing was sent.", f"ls -l {_above(source)}"
         ) from error
+    except OSError as error:
+        raise copying.named(error, f"{source} can not be looked at, and nothing was sent") from error
     if path:
         _refuse_encoding(source)
     if not stat.S_ISREG(found.st_mode):
@@ -134,9 +136,9 @@ def gather(outputs: Sequence[Output], request: str, config: Config) -> tuple[Out
     for number, output in enumerate(outputs):
         place = RootPaths.of(output.root, config.node_dir).make()
         directory = place.outgoing(request)
-        os.makedirs(directory, 0o700, exist_ok=True)
-        _refuse_full(output, directory)
         try:
+            os.makedirs(directory, 0o700, exist_ok=True)
+            _refuse_full(output, directory)
             _link(output, f"{directory}/{number}")
         except OSError as error:
             raise _named(error, output) from error

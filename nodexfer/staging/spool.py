@@ -40,7 +40,7 @@ def ask(paths: NodePaths, request: Request, result: Result | None = None) -> str
     """
     parent = private_directory(paths.job_spool(request.job))
     unborn = f"{parent}/.new-{request.id}"
-    os.mkdir(unborn, 0o700)
+    private_directory(unborn)
     try:
         write(unborn, REQUEST, request)
         if result is not None:
@@ -104,11 +104,20 @@ def progress(directory: str) -> Progress | None:
 
 
 def cancel(directory: str) -> None:
-    """Say that the owner wants it no more. A request that is gone is no error."""
+    """Say that the owner wants it no more. A request that is gone is no error.
+
+    Nor is a full disk: where no file can be made, one that is there gets a further name. Without that, too, the desk
+    sees the end of the owner, or of the time.
+    """
     try:
         os.close(os.open(f"{directory}/{CANCEL}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except FileNotFoundError:
         pass
+    except OSError:
+        try:
+            os.link(f"{directory}/{REQUEST}", f"{directory}/{CANCEL}")
+        except OSError:
+            pass
 
 
 def is_unfinished(directory: str) -> bool:

@@ -10,15 +10,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from nodexfer.config import load
-from nodexfer.errors import DeadlinePassed, Interrupted, NodeDirRemoved, PoolExhausted
+from nodexfer.errors import DeadlinePassed, DiskFull, Interrupted, NodeDirRemoved, PoolExhausted
 from nodexfer.node import silence, work
 from nodexfer.scheduler import Job
 from nodexfer.staging import client, intake, spool, via_route
 from nodexfer.staging.bells import Bells
-from nodexfer.staging.request import Result
+from nodexfer.staging.request import Request, Result
 
 JOB = Job("local", "host", "1", 0)
 
@@ -146,3 +147,32 @@ def test_a_request_is_over_half_a_minute_before_its_job(who: client.Client, seco
             client.deadline_of(who.config, JOB, environ)
     else:
         assert client.deadline_of(who.config, JOB, environ) == pytest.approx(float(environ["NODEXFER_END"]) - 30)
+
+
+def full(path: str, *_: object, **__: object) -> int:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+
+def test_a_request_that_a_full_disk_does_not_take_is_named_so(
+    who: client.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = Request(id="r1", job=JOB.key, owner=client.owner(), direction="in", deadline=0.0, created=0.0)
+    spool.ask(who.config.node_paths, msgspec.structs.replace(request, id="r0"))
+    mkdir = os.mkdir
+    monkeypatch.setattr(os, "mkdir", lambda path, mode: full(path) if "/.new-" in path else mkdir(path, mode))
+    with pytest.raises(DiskFull):
+        spool.ask(who.config.node_paths, request)
+
+
+@pytest.mark.parametrize("names", [True, False], ids=["a name is had", "nothing is had"])
+def test_a_request_is_called_off_on_a_full_disk(directory: str, monkeypatch: pytest.MonkeyPatch, names: bool) -> None:
+    """Whoever calls off has an error to tell, and more to remove: it must not fail by that."""
+    Path(directory, spool.REQUEST).touch()
+    opened = os.open
+    monkeypatch.setattr(
+        os, "open", lambda path, *rest: full(path) if str(path).endswith(spool.CANCEL) else opened(path, *rest)
+    )
+    if not names:
+        monkeypatch.setattr(os, "link", full)
+    spool.cancel(directory)
+    assert spool.is_cancelled(directory) is names
