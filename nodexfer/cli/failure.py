@@ -8,6 +8,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 
 import click
 
@@ -26,29 +27,39 @@ _MOVE = (["stage-in"], ["stage-out"], ["run"])
 
 
 def report(error: Exception, *, debug: bool, as_json: bool) -> int:
-    """Tell the user; the exit code. No traceback without ``debug``."""
+    """Tell the user; the exit code, which is the same where stderr takes nothing. No traceback without ``debug``."""
+    with suppress(OSError):  # a full disk, or a reader that is gone
+        _tell(error, debug)
+    if isinstance(error, click.Abort):
+        return INTERRUPTED
+    if isinstance(error, click.ClickException):
+        code = max(error.exit_code, 2)
+        record = {"error": "usage", "message": error.format_message(), "next": _help(error), "exit_code": code}
+    else:
+        named = name(error)
+        code, record = named.exit_code, named.as_record()
+    if as_json:
+        _print(record)
+    return code
+
+
+def _tell(error: Exception, debug: bool) -> None:
     if debug:
         import traceback
 
         traceback.print_exception(error)
     if isinstance(error, click.Abort):
         click.echo("nodexfer: interrupted.", err=True)
-        return INTERRUPTED
+        return
     if isinstance(error, click.ClickException):
         error.show()
-        code = max(error.exit_code, 2)
-        if as_json:
-            _print({"error": "usage", "message": error.format_message(), "next": _help(error), "exit_code": code})
-        return code
+        return
     named = name(error)
-    if as_json:
-        _print(named.as_record())
     colour = None if not os.environ.get("NO_COLOR") else False  # None: only on a terminal
     click.secho("nodexfer: ", fg="red", bold=True, nl=False, err=True, color=colour)
     click.echo(named.message, err=True)
     if named.next:
         click.echo(f"Next: {_of_this_command(named.next)}{_how_to_get(named.next)}", err=True)
-    return named.exit_code
 
 
 def _how_to_get(next: str) -> str:

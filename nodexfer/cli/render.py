@@ -45,9 +45,12 @@ def show_json(value: Any) -> None:
 
 
 def say(text: str) -> None:
-    """One line for people, on stderr."""
-    sys.stderr.write(printable(text) + "\n")
-    sys.stderr.flush()
+    """One line for people, on stderr. A full disk there, or a reader that is gone, loses it, and nothing else."""
+    try:
+        sys.stderr.write(printable(text) + "\n")
+        sys.stderr.flush()
+    except OSError:
+        pass
 
 
 def coloured(stream: TextIO) -> bool:

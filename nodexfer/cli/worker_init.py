@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import click
 
-from nodexfer.cli import example
+from nodexfer.cli import example, render
 from nodexfer.cli import failure as failures
 from nodexfer.config import load
 from nodexfer.errors import Interrupted, NodexferError
@@ -101,5 +101,5 @@ def _tell(error: Exception) -> NodexferError:
     """On stderr, which the scheduler keeps of a block; the error by its name."""
     named = failures.name(error)
     failures.report(named, debug=False, as_json=False)
-    click.echo("nodexfer: The block goes on; every function of it that stages raises this error.", err=True)
+    render.say("nodexfer: The block goes on; every function of it that stages raises this error.")
     return named

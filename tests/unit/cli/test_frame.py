@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ import click
 import pytest
 
 from nodexfer import __version__
-from nodexfer.cli import COMMANDS, Target, cli, main
+from nodexfer.cli import COMMANDS, Target, cli, main, worker_init
 from nodexfer.errors import SourceMissing
 
 
@@ -142,6 +143,30 @@ def test_what_is_not_ours_is_given_words_too(
     command(fail(error))
     assert main(["probe"]) == code
     assert says in capsys.readouterr().err
+
+
+class Full(io.StringIO):
+    """On a full disk, or above somebody's quota."""
+
+    def write(self, _: str) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(SourceMissing("It is not there.", "ls"), 20), (click.BadParameter("none"), 2), (OSError(), 1)]
+)
+def test_a_full_disk_below_stderr_costs_the_words_and_not_the_exit_code(
+    command: Callable[..., None], monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
+) -> None:
+    command(fail(error))
+    monkeypatch.setattr(sys, "stderr", Full())
+    assert main(["--debug", "probe"]) == code
+
+
+def test_a_block_goes_on_though_nobody_can_be_told_what_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that ended would be submitted again, and again."""
+    monkeypatch.setattr(sys, "stderr", Full())
+    assert worker_init._tell(SourceMissing("It is not there.", "ls")).exit_code == 20
 
 
 def test_an_interrupt_while_an_error_is_told_is_one(

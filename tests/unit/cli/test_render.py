@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -193,3 +194,14 @@ def test_json_of_a_name_that_is_not_utf_8_is_still_json() -> None:
     done = procs.run([sys.executable, "-c", line], timeout=60, environ=environ)
     assert done.code == 0, done.err
     assert json.loads(done.out) == {"name": "\udcff", "b": "ü"}
+
+
+def test_a_line_that_nobody_can_be_told_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job's stderr may be above its user's quota: its outputs are to be sent all the same."""
+
+    class Full(Log):
+        def write(self, _: str) -> int:
+            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    monkeypatch.setattr(sys, "stderr", Full())
+    render.say("the job ends in 3 min")
