@@ -201,11 +201,12 @@ class Keeper:
             gone = clean.job(self.config, self.job.key)
             self.alarm.take_down()
             clean.keeper_files(self.paths.keeper(self.job.key))
-            os.close(self._lock)
             if not any(lives(hold) for hold in table) and not clean.keepers(self.paths):
                 rest = clean.everything(self.config, table)
                 gone.paths.extend(rest.paths)
                 gone.requests.extend(rest.requests)
+        # Not before: where the registry can not be written now, we look once more, and know our file by it.
+        os.close(self._lock)
         gone.remove()
         clean.roots(self.config)
         return True

@@ -12,6 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from nodexfer.clock import Deadline
@@ -174,7 +175,8 @@ class Leadership:
         try:
             since = time.time()
             if self._may_begin(descriptor):
-                self._one_term(Term(self._config, self._job, descriptor, since, self._stop, self._linger), descriptor)
+                term = partial(Term, self._config, self._job, descriptor, since, self._stop, self._linger)
+                self._one_term(term, descriptor)
         finally:
             os.close(descriptor)
             self._leading = False
@@ -204,9 +206,9 @@ class Leadership:
             self._leading = self._wanted and not self._retired and locks.same(descriptor, self._paths.node_dir)
             return self._leading
 
-    def _one_term(self, term: Term, descriptor: int) -> None:
+    def _one_term(self, term: Callable[[], Term], descriptor: int) -> None:
         try:
-            term.run()
+            term().run()
         except NodexferError as error:
             say(f"could not lead: {type(error).__name__}: {error}")
             self._failed(descriptor, error)
@@ -225,9 +227,9 @@ class Leadership:
         if self._tidying:  # nobody waits, and what Globus works on must be known to the next one
             self.in_vain = True
             return
+        self._failed_at, self._again = time.time(), Deadline(BACK_OFF_SECONDS)
         for directory in work.requests(self._paths, self._job.key):
             work.refuse(directory, error)
-        self._failed_at, self._again = time.time(), Deadline(BACK_OFF_SECONDS)
         try:
             failure.write(self._paths, self._job.key, error)
         except NodexferError as full:

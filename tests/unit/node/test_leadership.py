@@ -13,8 +13,8 @@ import pytest
 
 from nodexfer import procs
 from nodexfer.config import Config
-from nodexfer.errors import GcpMissing, NodeDirRemoved, RecordNewer
-from nodexfer.node import claim, endpoint, jobend, keeper, leader, locks, registry, rubbish, work
+from nodexfer.errors import DiskFull, GcpMissing, NodeDirRemoved, RecordNewer
+from nodexfer.node import claim, endpoint, failure, jobend, keeper, leader, locks, registry, rubbish, work
 from nodexfer.node import leadership as leadership_module
 from nodexfer.node.leadership import YIELD_SECONDS, Leadership
 from nodexfer.node.order import Order
@@ -379,3 +379,42 @@ def test_a_keeper_of_a_place_that_was_removed_brings_nothing_into_the_next_one(c
     with registry.Transaction(config.node_paths) as table:
         assert list(table) == []
     old.alarm.take_down()
+
+
+def test_what_a_newer_version_left_is_said_to_who_waits_and_not_tried_again_at_once(config: Config) -> None:
+    """Whoever ends a term wakes the keeper, which looks at once: without a pause it would be a circle."""
+    Path(config.node_paths.endpoint).write_text('{"format": 99}')
+    asked, woken = wanted(), threading.Event()
+    leadership = Leadership(config, job(), woken.set)
+    leadership.want([asked])
+    assert woken.wait(30.0)
+    eventually(lambda: not leadership.running)
+    with pytest.raises(RecordNewer):
+        failure.raise_since(config.node_paths, job().key, asked.since)
+    leadership.want([asked])
+    assert not leadership.running
+
+
+def test_a_keeper_that_could_not_write_its_end_knows_its_file_by_its_lock(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk was full at that moment, and another keeper of the job has begun: the old one sees it, and goes."""
+    other = wanted()._replace(job="another")
+    with registry.Transaction(config.node_paths) as table:
+        table.add(wanted())
+        table.add(other)
+    old = keeper.Keeper(config, job(), procs.this())
+    assert old.begin() == b"holds\n"
+    with registry.Transaction(config.node_paths) as table:
+        for hold in table.of(job().key):
+            table.add(hold._replace(owner=hold.process._replace(start=1)))  # its process ends just now
+
+    def full(*_: object) -> None:
+        raise DiskFull("No space is left.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(registry.Transaction, "_write", full)
+        with pytest.raises(DiskFull):
+            old._end()
+    Path(config.node_paths.keeper(job().key)).touch()
+    assert old._look()
