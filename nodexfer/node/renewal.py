@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from nodexfer.errors import LeaseLost
+from nodexfer.errors import LeaseLost, NodexferError
 from nodexfer.gcp.guard import now
 from nodexfer.node.log import say
 from nodexfer.pool import lease as leases
@@ -76,7 +76,7 @@ class Renewal(threading.Thread):
             self._until = began + leases.allowance(self._lease)
         except LeaseLost as error:
             self.lost = error
-        except OSError as error:
+        except (NodexferError, OSError) as error:
             say(f"the lease could not be renewed: {error}")
             return True
         self._changed()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nodexfer.errors import LeaseLost
+from nodexfer.errors import LeaseLost, PoolEntryBroken
 from nodexfer.gcp.guard import now
 from nodexfer.node import renewal as renewal_module
 from nodexfer.node.renewal import Renewal
@@ -62,15 +62,18 @@ def test_what_is_allowed_counts_from_the_beginning_of_the_renewal(
     over.set()
 
 
+@pytest.mark.parametrize(
+    "error", [OSError("stale file handle"), PoolEntryBroken("The leases come and go faster than they can be read.")]
+)
 def test_a_file_system_that_fails_is_tried_again(
-    renewal: Renewal, heard: threading.Event, monkeypatch: pytest.MonkeyPatch
+    renewal: Renewal, heard: threading.Event, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     calls = []
 
     def fail_once(_: leases.Lease) -> None:
         calls.append(1)
         if len(calls) == 1:
-            raise OSError("stale file handle")
+            raise error
 
     monkeypatch.setattr(leases, "renew", fail_once)
     renewal.start()
