@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from nodexfer.identity import ProcessId, pid_namespace
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 PIPE = -1
 STDOUT = -2
 DEVNULL = -3
+
+#: Seconds for a killed program to be gone.
+KILLED_SECONDS = 5.0
 
 #: signal(7): the same on every Linux.
 _SIGKILL, _SIGTERM = 9, 15
@@ -105,7 +109,8 @@ def run(
     """Run a program to its end, with its output as text (bytes that are no UTF-8 are replaced).
 
     It gets a process group of its own, which is killed as a whole when ``timeout`` (seconds) has passed: a shell's
-    children would otherwise keep the pipes open. Without ``input``, its stdin is empty.
+    children would otherwise keep the pipes open. One that hangs in the kernel is waited for 5 s more, and left there.
+    Without ``input``, its stdin is empty.
 
     :raises FileNotFoundError, PermissionError: it can not be started.
     :raises ProgramTimeout: it was killed.
@@ -127,7 +132,8 @@ def run(
         # The group lives as long as its leader has not been waited for: the number is still ours.
         if child.returncode is None:
             os.killpg(child.pid, _SIGKILL)
-            child.wait()
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(KILLED_SECONDS)
         for pipe in (child.stdin, child.stdout, child.stderr):
             if pipe is not None:
                 pipe.close()

@@ -39,6 +39,20 @@ def test_run_kills_the_whole_group_when_the_time_is_over() -> None:
     assert not deadline.passed, "a grandchild that holds the pipe must not keep run() waiting"
 
 
+def test_run_does_not_wait_for_ever_for_what_can_not_be_killed() -> None:
+    """A program that hangs in the kernel, for a disk that does not answer, ends when that answers."""
+    hang = (
+        "import os, subprocess; from nodexfer import procs\n"
+        "procs.KILLED_SECONDS, left, kill = 0.1, [], os.killpg\n"
+        "os.killpg = lambda *group: left.append(group)\n"
+        "try: procs.run(['sleep', '60'], timeout=0.1)\n"
+        "except procs.ProgramTimeout: print('came back')\n"
+        "kill(*left[0])\n"
+    )
+    done = procs.run([sys.executable, "-c", hang], timeout=30)
+    assert done.out == "came back\n", done
+
+
 def test_run_names_a_program_that_is_not_there() -> None:
     with pytest.raises(FileNotFoundError):
         procs.run(["/nonexistent/program"], timeout=1)
