@@ -37,9 +37,16 @@ def measure(path: str) -> Load:
                 for entry in entries:
                     if entry.is_dir(follow_symlinks=False):
                         todo.append(entry.path)
-                    else:
+                    elif (size := _size(entry)) is not None:
                         files += 1
-                        found += entry.stat().st_size
+                        found += size
         except OSError:
             continue
     return Load(found, files)
+
+
+def _size(entry: os.DirEntry[str]) -> int | None:
+    try:
+        return entry.stat().st_size
+    except OSError:  # a link to nothing; or gone
+        return None
