@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from nodexfer import procs
+from nodexfer.clock import Deadline
 from nodexfer.errors import (
     ChangedMeanwhile,
     CollectionUnknown,
@@ -32,6 +33,8 @@ from nodexfer.staging.salvage_copy import THREADS, Copied, Crew, Damaged, Stoppe
 
 #: Seconds that the child gets to end its task in good order.
 _END_SECONDS = 25.0
+#: Seconds after the deadline that a thread gets to come back from the file system.
+_GRACE_SECONDS = 2.0
 _HELP = "nodexfer stage-out --help"
 
 
@@ -184,18 +187,24 @@ def _copy(who: Client, source: str, target: str, where: str) -> None:
 
     crew = Crew(list(enumerate(wanted)), note, who.deadline, THREADS)
     total = sum(one.size for one in wanted)
-    _wait(crew, lambda: who.on_progress(Progress(state=f"copying {where}", bytes_done=done[0], bytes_total=total)))
+    over = Deadline(Deadline.from_epoch(who.deadline).left + _GRACE_SECONDS)
+    if not _wait(
+        crew, over, lambda: who.on_progress(Progress(state=f"copying {where}", bytes_done=done[0], bytes_total=total))
+    ):
+        trouble.append((source, Stopped()))
     if trouble:
         raise _named(*trouble[0], where)
 
 
-def _wait(crew: Crew, tell: Callable[[], None]) -> None:
+def _wait(crew: Crew, over: Deadline, tell: Callable[[], None]) -> bool:
+    """Whether it came to its end: a thread may sit in the file system, and is left behind when it is ``over``."""
     try:
-        while not crew.wait(0.2):
+        while not (ended := crew.wait(0.2)) and not over.passed:
             tell()
+        return ended
     except BaseException:
         crew.call_off()
-        crew.wait(2.0)
+        crew.wait(_GRACE_SECONDS)
         raise
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,10 +24,11 @@ from nodexfer.errors import (
     SourceMissing,
     TransferUnproven,
 )
-from nodexfer.staging import client, intents, via, via_area, via_child, via_errand, via_site, via_task
+from nodexfer.staging import client, intents, salvage_copy, via, via_area, via_child, via_errand, via_site, via_task
 from nodexfer.staging.bring import bring
 from nodexfer.staging.client import Client
 from nodexfer.staging.request import InItem, OutItem, Progress, Request, Result
+from nodexfer.staging.salvage_copy import Stopped
 from nodexfer.staging.send import send
 from nodexfer.staging.via_errand import Errand
 from nodexfer.staging.via_site import Site
@@ -197,6 +199,26 @@ def test_an_output_that_is_written_to_on_its_way_is_sent_again(
     assert (done.attempts, len(copied)) == (2, 2)
     assert (place.site / "out").read_bytes() == b"newer"
     assert not (place.top / "home/via").exists()
+
+
+def test_a_copy_that_hangs_in_the_file_system_is_left_behind_at_the_deadline(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place.node / "a").write_text("a")
+    answers = threading.Event()
+
+    def hang(*_: object) -> None:
+        answers.wait(60.0)
+        raise Stopped
+
+    monkeypatch.setattr(salvage_copy, "copy", hang)
+    monkeypatch.setattr(via, "_GRACE_SECONDS", 0.1)
+    try:
+        with pytest.raises(DeadlinePassed, match="The time was up"):
+            via._copy(place.client(0.1), str(place.node / "a"), str(place.node / "b"), "to this node")
+        assert not answers.is_set()
+    finally:
+        answers.set()
 
 
 def test_what_the_task_left_out_is_no_success_and_leaves_nothing(place: Place) -> None:
