@@ -199,7 +199,11 @@ class Tree:
 
 
 def say(text: str) -> None:
-    os.write(2, f"guard: {text}\n".encode())
+    """A full disk loses it, and nothing else."""
+    try:
+        os.write(2, f"guard: {text}\n".encode())
+    except OSError:
+        pass
 
 
 def main() -> NoReturn:

@@ -18,6 +18,8 @@ from nodexfer.identity import ProcessId
 
 POLL_SECONDS = 0.01
 LOG_LIMIT_BYTES = 1024 * 1024
+#: Seconds for a guard to start GCP, beside those that it is told to wait for an older one. It takes a tenth of one.
+GUARD_SECONDS = 30.0
 #: What the real one says (globus-facts: GCP 2.3.5 gc-ctrl.py and gc.py; 3.x as users saw it).
 RUNNING_ALREADY = "Another Globus Connect Personal is currently running"
 NOT_SET_UP = "Please run setup"
@@ -132,7 +134,8 @@ def start(
     """Start GCP under a guard and see it own the per-user address.
 
     Comes back as soon as it does, or after ``settle`` seconds when it runs without (another version's address). Waits
-    for an older guard and for a held address at most ``timeout`` seconds. Anybody's ``-status`` holds the address for
+    for an older guard and for a held address at most ``timeout`` seconds, and for a guard that does nothing 44 s more
+    (30, and 14 to end it). Anybody's ``-status`` holds the address for
     a moment and makes a start fail: with the address free again, GCP is started again.
 
     :param allowed: as :meth:`Running.allow`, from before the start on.
@@ -146,7 +149,7 @@ def start(
         running = _spawn(argv, config, working_dir, log_path, guard_lock, deadline)
         if allowed is not None:
             running.allow(allowed)
-        if _settled(running, config, Deadline(settle)):
+        if _settled(running, config, Deadline(settle), Deadline(deadline.left + GUARD_SECONDS)):
             return running
         code, text = running.returncode, running.log_tail()
         running.stop()
@@ -197,12 +200,13 @@ def _open_log(path: str) -> int:
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
-def _settled(running: Running, config: Config, settle: Deadline) -> bool:
-    """True when it owns the address, or runs on without; False when it has ended.
+def _settled(running: Running, config: Config, settle: Deadline, late: Deadline) -> bool:
+    """True when it owns the address, or runs on without; False when it has ended, or its guard does nothing.
 
-    A guard that does not get its lock ends by itself, within what :func:`_spawn` told it and 5 s.
+    A guard that does not get its lock ends by itself, within what :func:`_spawn` told it and 5 s; one that is stopped
+    (SIGSTOP), or waits for a disk, is waited for until it is ``late``.
     """
-    while running.alive:
+    while running.alive and not late.passed:
         if running.holds_address(config) or (settle.passed and _has_child(running)):
             return True
         time.sleep(POLL_SECONDS)
@@ -228,7 +232,9 @@ def explain(code: int | None, text: str, program: Program, working_dir: str) -> 
         return EndpointFailed("Globus Connect Personal refuses to run as root; run the job as an ordinary user.", "id")
     if code == BUSY and "No such file" in text:
         return GcpMissing(f"The GCP program {program.path} could not be started: {_one_line(text)}")
-    if code is not None and code < 0:
+    if code is None:
+        return EndpointFailed(f"The guard of GCP did not start it in time: {_one_line(text) or 'it said nothing'}")
+    if code < 0:
         return EndpointFailed(f"The guard of GCP was killed (signal {-code}).")
     return EndpointFailed(f"GCP ended with exit code {code}: {_one_line(text) or 'it said nothing'}")
 

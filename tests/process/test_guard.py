@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 
 from nodexfer import procs
+from nodexfer.clock import Deadline
 from nodexfer.errors import EndpointFailed, ForeignGcp, GcpMissing, PoolEntryBroken
 from nodexfer.gcp import environment, process
+from nodexfer.gcp.guard import BUSY
 from nodexfer.gcp.install import Program
 from nodexfer.gcp.strays import kill_strays, strays
 from nodexfer.identity import ProcessId
@@ -294,3 +296,28 @@ os._exit(tree.code or 0)
 def test_the_code_of_a_gcp_that_ends_at_once_is_not_lost() -> None:
     """Its Popen, were it to go away, would wait for it first."""
     assert procs.run([sys.executable, "-c", ENDED_BEFORE_ANYBODY_LOOKED], timeout=60).code == 7
+
+
+def test_a_guard_whose_log_has_no_room_says_by_its_code_that_it_did_not_start(here: Place) -> None:
+    with open(here.lock, "wb") as held, open("/dev/full", "wb") as full:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        options = ["--lock", here.lock, "--dir", here.working, "--wait", "0", "--", "true"]
+        guard = procs.spawn(procs.python("-m", "nodexfer.gcp.guard", *options), stdin=procs.PIPE, stderr=full, cwd="/")
+        try:
+            assert guard.wait(30.0) == BUSY
+        finally:
+            guard.kill()
+            guard.wait(5.0)
+            guard.close()
+
+
+def test_a_guard_that_does_nothing_is_not_waited_for_for_ever(here: Place) -> None:
+    """It was stopped, or waits for a disk, before it started anything."""
+    idle = procs.spawn(["sleep", "60"])
+    try:
+        running = process.Running(idle, here.working, here.log, 0)
+        assert not process._settled(running, here.config, Deadline(0.0), Deadline(0.1))
+    finally:
+        idle.kill()
+        idle.wait(5.0)
+        os.close(running.fileno())
