@@ -140,6 +140,7 @@ class StoredToken:
 
     def _store(self, document: Mapping[str, Any]) -> None:
         temporary = f"{self.source}.{os.getpid()}"
+        _remove(temporary)  # of one that died with our number: who has the lock is the only one
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
             with open(os.open(temporary, flags, 0o600), "w", encoding="utf-8") as file:
@@ -148,15 +149,19 @@ class StoredToken:
                 os.fsync(file.fileno())
             os.rename(temporary, self.source)
         except OSError as error:
-            try:
-                os.unlink(temporary)
-            except OSError:
-                pass
+            _remove(temporary)
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise HomeFull(
                     f"No space is left for {self.source}.", f"df -h {os.path.dirname(self.source)}"
                 ) from error
             raise
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        pass
 
 
 def dict_of(row: Any) -> dict[str, Any]:

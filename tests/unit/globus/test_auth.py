@@ -212,6 +212,14 @@ def test_a_full_home_keeps_the_old_token(tmp_path: Path, monkeypatch: pytest.Mon
     assert set(os.listdir(tmp_path)) <= {"tokens.json", "tokens.json.lock"}
 
 
+def test_what_one_that_died_with_our_number_left_is_in_nobodys_way(tmp_path: Path) -> None:
+    """The new token may be the only one that Auth still takes: it must be stored."""
+    path = write(tmp_path / "tokens.json", tokens(10))
+    write(tmp_path / f"tokens.json.{os.getpid()}", {})
+    assert StoredToken(str(path)).renewed(answer).value == StoredToken(str(path)).read().value
+    assert set(os.listdir(tmp_path)) <= {"tokens.json", "tokens.json.lock"}
+
+
 def renew_in_a_process(path: str, log: str) -> None:
     def logged(refresh_token: str, app: str) -> Mapping[str, Any]:
         with open(log, "a", encoding="ascii") as file:
