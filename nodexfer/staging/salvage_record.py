@@ -27,6 +27,7 @@ import msgspec
 
 from nodexfer import records
 from nodexfer.errors import HomeFull, NodexferError, PermissionRefused, RecordBroken
+from nodexfer.node import rubbish
 from nodexfer.paths import HomePaths, safe_name
 
 FORMAT = 1
@@ -161,7 +162,7 @@ def sweep(paths: HomePaths) -> None:
     """Remove what was on its way out, or not yet there, when its process died; and what is empty then."""
     for job in _names(home(paths)):
         top = f"{home(paths)}/{job}"
-        for name in os.listdir(top):
+        for name in rubbish.names(top, hidden=True):
             if name.startswith(".gone-") or (name.startswith(".new-") and _is_old(f"{top}/{name}")):
                 shutil.rmtree(f"{top}/{name}", ignore_errors=True)
         _remove_empty(top)

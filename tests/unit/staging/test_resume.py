@@ -129,6 +129,13 @@ def test_all_that_waits_is_found_the_oldest_first_and_what_is_done_is_done(there
     assert [os.path.basename(path) for path in find(there.config, [ids[1][:-1], ids[1]])] == [ids[1]]
 
 
+def test_a_file_of_the_users_beside_the_salvages_is_in_nobodys_way(there: Place) -> None:
+    (there.node / "a").write_text("a")
+    saved = save(there, "a")
+    (Path(saved.directory).parents[1] / "README").write_text("what is all this?")
+    assert find(there.config, []) == [saved.directory]
+
+
 def test_each_collection_gets_its_own_task(there: Place) -> None:
     (there.node / "f").write_bytes(b"f")
     pairs = [(str(there.node / "f"), "site:/x/f"), (str(there.node / "f"), "other:/y/")]
