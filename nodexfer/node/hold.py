@@ -261,21 +261,18 @@ def start_keeper(config: Config, job: Job, script: ProcessId) -> None:
 def _start(config: Config, job: Job, script: ProcessId, log_path: str) -> bytes:
     """What the new keeper said; b"" where it died instead."""
     ready, answer = os.pipe2(os.O_CLOEXEC)
-    log = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    argv = ["-m", "nodexfer.node.keeper", str(answer), *map(str, script), job.scheduler, job.cluster, job.id]
+    argv = procs.python("-m", "nodexfer.node.keeper", str(answer), *map(str, (*script, *job)))
     try:
-        child = procs.spawn(
-            procs.python(*argv, str(job.run)),
-            environ=environment(config),
-            stdout=log,
-            stderr=log,
-            pass_fds=(answer,),
-            cwd="/",
-        )
-    finally:
-        os.close(log)
-        os.close(answer)
-    try:
+        try:
+            log = os.open(log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            try:
+                child = procs.spawn(
+                    argv, environ=environment(config), stdout=log, stderr=log, pass_fds=(answer,), cwd="/"
+                )
+            finally:
+                os.close(log)
+        finally:
+            os.close(answer)
         said = os.read(ready, 64) if _readable(ready, START_SECONDS) else b"(nothing in time)"
     finally:
         os.close(ready)

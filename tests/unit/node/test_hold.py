@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import gc
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
@@ -64,3 +67,21 @@ def test_where_nothing_can_be_written_that_is_what_is_said(config: Config) -> No
     with failing, pytest.raises(DiskFull, match=r"First\."):
         hold.take(config, job())
     assert holds(config) == []
+
+
+@pytest.mark.parametrize("what", ["os.open", "nodexfer.procs.spawn"])
+def test_a_keeper_that_can_not_be_started_leaves_no_descriptor_open(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker of Parsl tries again for each of its functions."""
+    config = load()
+    config.node_paths.make()
+
+    def refuse(*_: Any, **__: Any) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    gc.collect()  # what others left open and let go
+    before = os.listdir("/proc/self/fd")
+    monkeypatch.setattr(what, refuse)
+    with pytest.raises(OSError, match="No space left"):
+        hold.start_keeper(config, job(), procs.this())
+    monkeypatch.undo()
+    assert len(os.listdir("/proc/self/fd")) <= len(before)
