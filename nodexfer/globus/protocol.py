@@ -1,6 +1,6 @@
 """What nodexfer asks of Globus, as values and one protocol: the desk, the pool and their tests know nothing else.
 
-``globus/sdk.py`` implements it and is the only module that imports globus_sdk.
+``globus/sdk/`` implements it and is the only package that imports globus_sdk.
 """
 
 from __future__ import annotations

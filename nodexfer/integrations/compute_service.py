@@ -132,9 +132,7 @@ def named(error: Exception, what: str) -> NodexferError:
     if isinstance(status, int):
         return _refusal(status, said, what)
     if kinds & {"NetworkError", "ConnectionError", "ConnectTimeout"} or isinstance(error, (OSError, TimeoutError)):
-        return ServiceUnreachable(
-            f"Globus can not be reached to ask for {what}: {said}.", "curl -I https://compute.api.globus.org/v2/version"
-        )
+        return ServiceUnreachable(f"Globus can not be reached to ask for {what}: {said}.", _CURL)
     if kinds & {"LoginRequiredError", "TokenValidationError", "MissingTokenError", "ExpiredTokenError"}:
         return TokenMissing(f"You are not logged in to Globus Compute: {said}.", LOGIN)
     if isinstance(error, (ValueError, KeyError)):
@@ -150,7 +148,5 @@ def _refusal(status: int, said: str, what: str) -> NodexferError:
     if status == 404:
         return EndpointFailed(f"Globus Compute does not know {what}: {said}.", "globus-compute-endpoint list")
     if status >= 500:
-        return ServiceUnreachable(
-            f"Globus Compute answered {status} for {what}: {said}.", "nodexfer compute check --help"
-        )
+        return ServiceUnreachable(f"Globus Compute answered {status} for {what}: {said}.", _HELP)
     return ServiceRefused(f"Globus Compute refused {what} ({status}): {said}.", _HELP)

@@ -9,7 +9,6 @@ import select
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from nodexfer.errors import Interrupted
 from nodexfer.node.bell import Bell
 from nodexfer.staging import spool
 
@@ -23,8 +22,6 @@ class Bells:
         """In a request's directory. Answers that came before are to be looked for after this."""
         try:
             self._bells.append(Bell(f"{directory}/{spool.BELL}"))
-        except Interrupted:
-            raise  # by a signal, which comes once
         except OSError:  # the request has gone, or there is no room: it is looked for
             return
         self._poll.register(self._bells[-1].fileno(), select.POLLIN)

@@ -11,7 +11,6 @@ from typing import NamedTuple
 from nodexfer.clock import Deadline
 
 _HALF_FILE = re.compile(r"^\.nodexfer-|^\.tmp-")
-_LEASE = re.compile(r"^lease\.(\d+)$")
 
 
 class Found(NamedTuple):
