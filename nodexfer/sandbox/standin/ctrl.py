@@ -109,7 +109,7 @@ class _Daemon:
             elif key.fd == child.err:
                 if not self._read_errors(child):
                     self._selector.unregister(child.err)
-            else:
+            elif self._clients.get(key.fd) is key.fileobj:  # else it was answered in this turn, and is forgotten
                 self._command(key.fd)
         return True
 
