@@ -2,7 +2,8 @@
 
 A record is a JSON object with ``format`` (an int). It is written to a temporary file beside its place and renamed, so a
 reader sees the old one or the new one; a process that dies in between leaves a ``.tmp-*`` file and the old record.
-A record of a newer format is respected, a broken one is set aside with the reason, never overwritten.
+A record of a newer format is respected, a broken one is set aside with the reason, never overwritten. What can not be
+read is not broken: of that the file system has the word (an OSError that names the file), and nothing is touched.
 """
 
 from __future__ import annotations
@@ -10,10 +11,20 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 import time
 from typing import Any
 
-from nodexfer.errors import DiskFull, HomeFull, NodeDirRemoved, RecordBroken, RecordNewer
+from nodexfer.errors import (
+    DiskFull,
+    HomeFull,
+    NodeDirRemoved,
+    NodeError,
+    NodexferError,
+    PermissionRefused,
+    RecordBroken,
+    RecordNewer,
+)
 
 #: Nobody's record is larger; a file that is, is not a record.
 LIMIT_BYTES = 64 * 1024 * 1024
@@ -106,6 +117,7 @@ def read(path: str, known_format: int) -> Record | None:
 
     :raises RecordBroken: it was not a record; it has been renamed to ``<path>.broken-<time>``.
     :raises RecordNewer: its ``format`` is above ``known_format``; it is left alone.
+    :raises OSError: it can not be read now, whatever it is; it is left alone. The error names it.
     """
     try:
         return _load(path, known_format)
@@ -127,7 +139,7 @@ def _load(path: str, known_format: int) -> Record | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENXIO):  # a link or a socket in its place
+        if error.errno in (errno.ELOOP, errno.ENXIO) and _is_no_file(path):  # a link or a socket in its place
             raise _Broken from error
         raise
     try:
@@ -137,6 +149,9 @@ def _load(path: str, known_format: int) -> Record | None:
             raise ValueError("it has no format number")
     except (ValueError, IsADirectoryError, RecursionError) as error:
         raise _Broken from error
+    except OSError as error:
+        error.filename = path
+        raise
     finally:
         os.close(descriptor)
     if found > known_format:
@@ -145,6 +160,13 @@ def _load(path: str, known_format: int) -> Record | None:
             "it was left as it is."
         )
     return dict(record)
+
+
+def _is_no_file(path: str) -> bool:
+    try:
+        return not stat.S_ISREG(os.lstat(path).st_mode)
+    except OSError:
+        return False
 
 
 def _whole(descriptor: int) -> bytes:
@@ -169,6 +191,30 @@ def set_aside(path: str, reason: Exception) -> RecordBroken:
         f"{path} is not a whole record ({reason}); it was set aside as {aside}, and the next command starts anew.",
         "nodexfer status",
     )
+
+
+#: What a file system says that does not work just now. The rest, where a path is not what it should be, is our fault.
+_OF_A_FILE_SYSTEM = frozenset(
+    {
+        *(errno.EIO, errno.ESTALE, errno.EREMOTEIO, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.ENOLCK),
+        *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR),
+    }
+)
+
+
+def of_a_file_system(error: BaseException) -> NodexferError | None:
+    """The error in words where it is one of a file system and names the file, else None."""
+    if not isinstance(error, OSError) or not error.filename or error.errno not in _OF_A_FILE_SYSTEM:
+        return None
+    return unusable(error, os.path.abspath(os.fsdecode(error.filename)))
+
+
+def unusable(error: OSError, path: str) -> NodexferError:
+    """An error of a file system as one of ours. Of what lies at ``path`` it says nothing: that is not called broken."""
+    said = f"{path} can not be used: {error.strerror or type(error).__name__}"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return PermissionRefused(f"{said}.", f"ls -ld {path}")
+    return NodeError(f"{said} (so says its file system, which may be well again soon).", f"ls -ld {path}")
 
 
 def _named(error: OSError, path: str, shared: bool) -> Exception:

@@ -12,6 +12,7 @@ from contextlib import suppress
 
 import click
 
+from nodexfer import records
 from nodexfer.cli import INTERRUPTED
 from nodexfer.errors import DiskFull, NodexferError, PermissionRefused, UrlMalformed
 
@@ -97,6 +98,9 @@ def name(error: Exception) -> NodexferError:
         path = os.path.abspath(os.fsdecode(error.filename))
         why = error.strerror or "not permitted"
         return PermissionRefused(f"{path} can not be used: {why}.", f"ls -ld {shlex.quote(os.path.dirname(path))}")
+    of_a_file_system = records.of_a_file_system(error)
+    if of_a_file_system is not None:
+        return of_a_file_system
     if isinstance(error, ModuleNotFoundError) and error.name:
         extra = _EXTRAS.get(error.name.partition(".")[0])
         wanted = f"nodexfer[{extra}]" if extra else "nodexfer"

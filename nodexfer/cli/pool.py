@@ -28,7 +28,7 @@ def _names(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]
     try:
         config = load(pool=ctx.params.get("pool_name"))
         found = entries.read_pool(config.home_paths, config.pool)
-    except NodexferError:
+    except (NodexferError, OSError):
         return []
     return [entry.name for entry in found if entry.name.startswith(incomplete)]
 
@@ -97,6 +97,8 @@ def list_(pool_name: str | None, as_json: bool) -> None:
 def _row(one: dict[str, Any]) -> Sequence[object]:
     if one["state"] == "broken":
         return one["name"], one["endpoint_id"], "broken", one["broken"]
+    if one["state"] == "unreadable":
+        return one["name"], one["endpoint_id"], "unreadable", one["trouble"]
     lease = one["lease"]
     if one["state"] == "held":
         return one["name"], one["endpoint_id"], "held", f"{lease['job']} on {lease['host']}"

@@ -80,9 +80,11 @@ def _head(found: Mapping[str, Any], now: float) -> list[tuple[str, str]]:
 
 def _pool(pool: Mapping[str, Any], now: float) -> Iterator[str]:
     """What was passed over. Who holds what, and who waits, where somebody waits: else nobody needs to know."""
+    if pool["trouble"]:
+        yield pool["trouble"]
     for one in pool["endpoints"]:
         if one["trouble"]:
-            yield f"{one['name']} was passed over: {one['trouble']}"
+            yield f"{one['name']} {'was passed over' if one['state'] == 'free' else one['state']}: {one['trouble']}"
     if not pool["waiting"] and not pool["turns"]:
         return
     for one in pool["endpoints"]:

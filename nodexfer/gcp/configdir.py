@@ -10,7 +10,7 @@ import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 
-from nodexfer import procs
+from nodexfer import procs, records
 from nodexfer.errors import DiskFull, EndpointFailed, GcpMissing, HomeFull, PoolEntryBroken
 from nodexfer.gcp import environment
 from nodexfer.gcp.install import Program
@@ -28,12 +28,17 @@ def endpoint_id(config_dir: str) -> str:
     """What ``lta/client-id.txt`` says.
 
     :raises PoolEntryBroken: it is missing or holds no UUID.
+    :raises NodexferError: the file system does not give it now (:func:`nodexfer.records.unusable`).
     """
     path = f"{config_dir}/lta/client-id.txt"
     try:
         text = _read(path).decode("ascii", "replace").strip()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise _broken(config_dir, f"{path} is missing") from error
     except OSError as error:
-        raise _broken(config_dir, f"{path} can not be read ({error.strerror})") from error
+        if os.path.islink(path):  # it is not followed
+            raise _broken(config_dir, f"{path} is a symbolic link") from error
+        raise records.unusable(error, path) from error
     if len(text) != 36 or not _ID.issuperset(text):
         raise _broken(config_dir, f"{path} holds no endpoint id")
     return text
@@ -99,7 +104,7 @@ def check_out(source: str, working: str) -> str:
     ``working`` is complete or not there: the copy is made beside it and renamed. An older one is removed first.
 
     :raises PoolEntryBroken: it is missing, somebody else's, or not a config directory.
-    :raises DiskFull: nothing is at ``working``.
+    :raises DiskFull, NodexferError: nothing is at ``working``; a file system has something against it.
     """
     _check_owner(source)
     endpoint_id(source)
@@ -117,7 +122,10 @@ def check_out(source: str, working: str) -> str:
     except OSError as error:
         if _is_full(error):
             raise DiskFull(f"No space is left for {working}.", f"df -h {os.path.dirname(working)}") from error
-        raise _broken(source, f"it could not be copied to {working} ({error})") from error
+        at = str(error.filename or source)
+        if isinstance(error, FileNotFoundError) and at.startswith(source):
+            raise _broken(source, f"{at} was removed while it was copied") from error
+        raise records.unusable(error, at) from error
     return endpoint_id(working)
 
 
@@ -193,8 +201,10 @@ def _check_owner(config_dir: str) -> None:
     """GCP refuses files of another owner, and so do we: the key in them is theirs."""
     try:
         found = os.lstat(config_dir)
-    except OSError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise _broken(config_dir, f"{config_dir} is missing") from error
+    except OSError as error:
+        raise records.unusable(error, config_dir) from error
     if not stat.S_ISDIR(found.st_mode):
         raise _broken(config_dir, f"{config_dir} is not a directory")
     if found.st_uid != os.geteuid():
@@ -204,7 +214,11 @@ def _check_owner(config_dir: str) -> None:
 def _read(path: str) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     with open(descriptor, "rb") as file:
-        return file.read(LIMIT_BYTES)
+        try:
+            return file.read(LIMIT_BYTES)
+        except OSError as error:
+            error.filename = path
+            raise
 
 
 def _read_or_empty(path: str) -> bytes:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from nodexfer import records
 from nodexfer.config import Config
 from nodexfer.errors import ConfigInvalid, HomeFull, SecretExposed, TokenExpired, TokenMissing
 from nodexfer.globus.codes import SET_CLIENT
@@ -212,7 +213,8 @@ def read_private(path: str) -> dict[str, Any] | None:
     """The JSON object in a file that only we can read; None where there is none.
 
     :raises SecretExposed: it is a link, somebody else's, or open to others: it may be known by now.
-    :raises ConfigInvalid: it is no JSON object, or can not be read.
+    :raises ConfigInvalid: it is no JSON object.
+    :raises NodexferError: it can not be read now (:func:`nodexfer.records.unusable`).
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -223,10 +225,12 @@ def read_private(path: str) -> dict[str, Any] | None:
             raise SecretExposed(
                 f"{path} is a symbolic link; a secret must lie there itself.", f"ls -l {path}"
             ) from error
-        raise ConfigInvalid(f"{path} can not be read: {error.strerror}.", f"ls -l {path}") from error
+        raise records.unusable(error, path) from error
     try:
         _check_private(path, os.fstat(descriptor))
         text = os.read(descriptor, LIMIT_BYTES)
+    except OSError as error:
+        raise records.unusable(error, path) from error
     finally:
         os.close(descriptor)
     try:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from nodexfer import identity
 from nodexfer.clock import Deadline
 from nodexfer.config import Config
-from nodexfer.errors import ForeignGcp, NodeError, NodexferError, PoolMissing
+from nodexfer.errors import ForeignGcp, NodeError, NodexferError, PoolEntryBroken, PoolMissing
 from nodexfer.gcp import address, configdir, strays
 from nodexfer.gcp.guard import now
 from nodexfer.node import clean, place, rubbish
@@ -120,7 +120,11 @@ class Turn:
 
     def foreign(self) -> ForeignGcp:
         """Whose GCP is waited for: another place's of ours, by its lease, or one that somebody started by hand."""
-        others = [top for top in _tops(self._config) if (top.boot, top.host) == (self._me.boot, self._me.host)]
+        try:
+            tops = _tops(self._config)
+        except (NodexferError, OSError):  # the pool can not be looked at now: then by no name
+            tops = []
+        others = [top for top in tops if (top.boot, top.host) == (self._me.boot, self._me.host)]
         ours = [f"{top.holder} (its {top.node_dir} is another one)" for top in others if top.place != self._me.place]
         if ours:
             return ForeignGcp(
@@ -163,9 +167,10 @@ def prepare(config: Config, lease: leases.Lease) -> Prepared:
 
 
 def _endpoint_of(working: str) -> str | None:
+    """None where it is none. :raises NodexferError: it can not be read now; what is in it is not to be lost."""
     try:
         return configdir.endpoint_id(working)
-    except NodexferError:
+    except PoolEntryBroken:
         return None
 
 

@@ -116,7 +116,12 @@ def dead_names(paths: NodePaths, table: Table) -> list[str]:
 
 def _script_lives(keeper: str) -> bool:
     """A keeper that was killed and a registry that was broken at the same time: even then no live job loses files."""
-    found = registry.read_keeper(keeper)
+    try:
+        found = registry.load_keeper(keeper)
+    except FileNotFoundError:
+        return False
+    except OSError:  # not to be told now, and not to be taken for dead
+        return True
     return found is not None and found.boot == boot_id() and found.script.alive
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from nodexfer import records
 from nodexfer.clock import Deadline
 from nodexfer.config import Config
 from nodexfer.errors import NodexferError
@@ -216,9 +217,8 @@ class Leadership:
             import traceback
 
             say("".join(traceback.format_exception(error)))
-            self._failed(
-                descriptor, NodexferError(f"The leader failed: {type(error).__name__}: {error}.", "nodexfer status")
-            )
+            ours = NodexferError(f"The leader failed: {type(error).__name__}: {error}.", "nodexfer status")
+            self._failed(descriptor, records.of_a_file_system(error) or ours)
 
     def _failed(self, descriptor: int, error: NodexferError) -> None:
         """Tell those of our job that wait: the requests, and ``acquire --endpoint`` by :mod:`nodexfer.node.failure`."""

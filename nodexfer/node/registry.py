@@ -237,8 +237,17 @@ def write_keeper(descriptor: int, keeper: Keeper) -> None:
 def read_keeper(path: str) -> Keeper | None:
     """What is written in ``keepers/<job>``; None where nothing can be read (yet)."""
     try:
-        with open(path, "rb") as file:
-            record = json.loads(file.read(65536))
+        return load_keeper(path)
+    except OSError:
+        return None
+
+
+def load_keeper(path: str) -> Keeper | None:
+    """The same; None where nothing whole is written (yet). :raises OSError: what is written can not be read now."""
+    with open(path, "rb") as file:
+        text = file.read(65536)
+    try:
+        record = json.loads(text)
         return Keeper(
             record["boot"],
             ProcessId(*record["process"]),
@@ -246,7 +255,7 @@ def read_keeper(path: str) -> Keeper | None:
             Job(*record["job"]),
             record["since"],
         )
-    except (OSError, ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError):
         return None
 
 

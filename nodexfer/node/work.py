@@ -47,13 +47,16 @@ def requests(paths: NodePaths, job: str | None = None) -> list[str]:
 
 
 def is_over(directory: str) -> bool:
-    """It has its answer. One of a leader that gave up is none as long as Globus may be at work on it."""
+    """It has its answer. One of a leader that gave up is none as long as Globus may be at work on it.
+
+    One that can not be read now is not known to be an answer.
+    """
     try:
         with open(f"{directory}/result.json", "rb") as file:
             found = json.load(file)
-    except FileNotFoundError:
+    except OSError:
         return False
-    except (OSError, ValueError):
+    except ValueError:
         return True
     return not (isinstance(found, dict) and found.get("unfinished") is True)
 

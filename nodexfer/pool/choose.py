@@ -20,6 +20,7 @@ from nodexfer.pool.entries import PoolEntry, read_pool
 from nodexfer.pool.lease import Lease, Me, Observer, Verdict
 from nodexfer.pool.neighbour import Neighbour
 from nodexfer.pool.waiting import Queue
+from nodexfer.records import unusable
 
 #: Between two looks at the shared file system: at first, and at most.
 FIRST_PAUSE, LAST_PAUSE = 0.1, 3.0
@@ -92,9 +93,7 @@ def has_another(config: Config, lease: Lease, passed: PassedOver) -> bool:
         entries = read_pool(config.home_paths, config.pool)
     except (PoolMissing, OSError):
         return False
-    return any(
-        entry.broken is None and entry.directory != lease.directory and passed.why(entry) is None for entry in entries
-    )
+    return any(entry.usable and entry.directory != lease.directory and passed.why(entry) is None for entry in entries)
 
 
 class _Candidate(NamedTuple):
@@ -103,6 +102,8 @@ class _Candidate(NamedTuple):
     verdict: Verdict
     #: The verdict rests on the free locks of another place of this node: to be taken under them only.
     neighbour: bool = False
+    #: What the file system has against it.
+    unread: str = ""
 
 
 class _Chooser:
@@ -115,10 +116,19 @@ class _Chooser:
         self._passed = PassedOver() if passed is None else passed
         self._observer = Observer()
         self._seen: list[_Candidate] = []
+        #: Why the pool could not be read at the last look.
+        self._unread = ""
 
     def look(self, queue: Queue) -> Lease | None:
-        """One pass over the pool. Ours is nobody else's; of the others, as many are left as wait longer than we."""
-        entries = read_pool(self._config.home_paths, self._config.pool)
+        """One pass over the pool. Ours is nobody else's; of the others, as many are left as wait longer than we.
+
+        What can not be read now is waited for: it may be well at the next look.
+        """
+        try:
+            entries, self._unread = read_pool(self._config.home_paths, self._config.pool), ""
+        except OSError as error:
+            self._seen, self._unread = [], unusable(error, self._config.home_paths.pool(self._config.pool)).message
+            return None
         usable = [entry for entry in entries if entry.broken is None]
         if not usable:
             raise entries[0].error()
@@ -144,8 +154,9 @@ class _Chooser:
         held = [
             f"{one.entry.name} is held by {one.top.holder}" for one in self._seen if one.top and not one.top.released
         ]
-        unread = [
-            f"what is said of {one.entry.name} can not be read"
+        unread = [self._unread.rstrip(".")] if self._unread else []
+        unread += [
+            f"what is said of {one.entry.name} can not be read{f': {why}' if (why := one.unread.rstrip('.')) else ''}"
             for one in self._seen
             if one.top is None and one.verdict is Verdict.HELD
         ]
@@ -173,10 +184,15 @@ class _Chooser:
         return error.message if error else candidate.top.trouble if candidate.top else ""
 
     def _judge(self, entry: PoolEntry) -> _Candidate:
+        if entry.unread is not None:
+            return _Candidate(entry, None, Verdict.HELD, unread=entry.unread.message)
         try:
             top = leases.top(entry.directory)
-        except (PoolEntryBroken, OSError):  # removed since we listed the pool; a file system that is not well now
+        except PoolEntryBroken:  # removed since we listed the pool
             return _Candidate(entry, None, Verdict.HELD)
+        except OSError as error:  # a file system that is not well now
+            unread = unusable(error, error.filename or entry.directory).message
+            return _Candidate(entry, None, Verdict.HELD, unread=unread)
         if top is None or top.released:
             return _Candidate(entry, top, Verdict.FREE)
         unchanged = self._observer.unchanged(top)

@@ -90,6 +90,7 @@ def read(directory: str, number: int) -> Lease | None:
         return None
     except OSError as error:
         if error.errno != errno.ESTALE:  # renamed over by another host while we had it open (open(2))
+            error.filename = path_of(directory, number)
             raise
         return None
     try:

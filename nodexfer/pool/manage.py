@@ -49,8 +49,12 @@ def describe(entry: PoolEntry) -> dict[str, Any]:
         "state": "free",
         "broken": entry.broken,
         "lease": None,
+        "trouble": entry.unread.message if entry.unread else "",
     }
-    top = leases.top(entry.directory)
+    try:
+        top = leases.top(entry.directory)
+    except OSError as error:
+        top, found["trouble"] = None, records.unusable(error, error.filename or entry.directory).message
     if top is not None:
         found["lease"] = {
             "number": top.number,
@@ -65,6 +69,8 @@ def describe(entry: PoolEntry) -> dict[str, Any]:
             found["state"] = "held"
     if entry.broken:
         found["state"] = "broken"
+    elif found["trouble"]:
+        found["state"] = "unreadable"
     return found
 
 
@@ -87,9 +93,14 @@ def show(config: Config, globus: Endpoints, name: str) -> dict[str, Any]:
 
 
 def find(config: Config, name: str) -> PoolEntry:
-    """:raises PoolMissing: there is no entry of this name; the sentence lists those that are there."""
+    """:raises PoolMissing: there is no entry of this name; the sentence lists those that are there.
+
+    :raises NodexferError: nobody knows what it is, as long as its file system has something against it.
+    """
     entries = read_pool(config.home_paths, config.pool)
     for entry in entries:
+        if entry.name == name and entry.unread is not None:
+            raise entry.unread
         if entry.name == name:
             return entry
     known = ", ".join(entry.name for entry in entries)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from nodexfer import identity
+from nodexfer import identity, records
 from nodexfer.config import Config
 from nodexfer.errors import PoolEntryBroken, PoolMissing
 from nodexfer.pool import lease as leases
@@ -13,14 +13,22 @@ from nodexfer.pool.entries import QUEUE, PoolEntry, read_pool
 
 
 def survey(config: Config) -> dict[str, Any]:
-    """{"name", "endpoints": [...], "waiting": [...], "turns": [...]}: the last are of this host's places."""
+    """{"name", "trouble", "endpoints": [...], "waiting": [...], "turns": [...]}: the last are of this host's places.
+
+    ``trouble``: why nobody knows what there is, or ''.
+    """
     home = config.home_paths
+    trouble = ""
+    entries: list[PoolEntry] = []
     try:
         entries = read_pool(home, config.pool, config_too=False)
     except PoolMissing:
-        entries = []
+        pass
+    except OSError as error:
+        trouble = records.unusable(error, home.pool(config.pool)).message
     return {
         "name": config.pool,
+        "trouble": trouble,
         "endpoints": [_endpoint(entry) for entry in entries],
         "waiting": _waiting(home.pool(config.pool)),
         "turns": _waiting(home.turns(identity.boot_id())),
@@ -39,10 +47,15 @@ def _endpoint(entry: PoolEntry) -> dict[str, Any]:
     row: dict[str, Any] = {"name": entry.name, "state": "free", "host": None, "job": None, "lease": None, "trouble": ""}
     if entry.broken is not None:
         return {**row, "state": "broken"}
+    if entry.unread is not None:
+        return {**row, "state": "unreadable", "trouble": entry.unread.message}
     try:
         top = leases.top(entry.directory)
-    except (PoolEntryBroken, OSError):  # removed since the pool was listed; or not to be read
+    except PoolEntryBroken:  # removed since the pool was listed
         return {**row, "state": "broken"}
+    except OSError as error:
+        unread = records.unusable(error, error.filename or entry.directory)
+        return {**row, "state": "unreadable", "trouble": unread.message}
     if top is None or top.released:
         return {**row, "trouble": top.trouble if top else ""}
     return {**row, "state": "held", "host": top.host, "job": top.job, "lease": top.number}

@@ -45,7 +45,10 @@ class Intake:
         new = []
         for directory in present:
             if directory not in self.cases and directory not in self._ignored and not _will_be_read(directory):
-                case = self._open(directory)
+                try:
+                    case = self._open(directory)
+                except OSError:  # it went while we looked; or it can not be read now, and is looked at again
+                    continue
                 if case is None:
                     self._ignored.add(directory)
                 else:
@@ -64,6 +67,7 @@ class Intake:
         return any(other != job for other in self._jobs)
 
     def _open(self, directory: str) -> Case | None:
+        """None where it is not ours to serve, or has been answered. :raises OSError: it can not be read now."""
         if os.path.exists(f"{directory}/{spool.RESULT}") and not spool.is_unfinished(directory):
             return None
         try:
@@ -78,8 +82,6 @@ class Intake:
             return None
         except NodexferError as error:
             _answer(directory, Result(error=error.as_record()))
-            return None
-        except OSError:  # it went while we looked
             return None
 
     def _serves(self, request: Request) -> bool:

@@ -13,7 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodexfer import records
-from nodexfer.errors import DiskFull, HomeFull, NodeDirRemoved, RecordBroken, RecordNewer
+from nodexfer.errors import (
+    DiskFull,
+    HomeFull,
+    NodeDirRemoved,
+    NodeError,
+    PermissionRefused,
+    RecordBroken,
+    RecordNewer,
+)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -169,3 +177,68 @@ def test_a_new_record_of_a_newer_version_is_left_as_it_is(tmp_path: Path) -> Non
     with pytest.raises(RecordNewer):
         records.read_locked(str(tmp_path / "r.json"), 1)
     assert os.listdir(tmp_path) == ["r.json.new"]
+
+
+# -- what can not be read is not broken
+
+
+@pytest.fixture(params=[errno.EIO, errno.ESTALE, errno.EACCES, errno.ELOOP], ids=errno.errorcode.get)
+def refused(request: pytest.FixtureRequest) -> Callable[..., int]:
+    """In the place of a system call: what a file system says that is not well."""
+
+    def refuse(*arguments: object) -> int:
+        where = [argument for argument in arguments[:1] if isinstance(argument, str)]
+        raise OSError(request.param, os.strerror(request.param), *where)
+
+    return refuse
+
+
+@pytest.mark.parametrize("call", ["open", "fstat", "read"])
+@pytest.mark.parametrize("reader", [records.read, records.read_locked])
+def test_what_can_not_be_read_now_is_named_and_stays_where_it_is(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    refused: Callable[..., int],
+    call: str,
+    reader: Callable[[str, int], object],
+) -> None:
+    path = tmp_path / "r.json"
+    records.write(str(path), {"format": 1})
+    records.write(f"{path}.new", {"format": 1, "new": True})
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, refused)
+        with pytest.raises(OSError, match=r"r\.json") as caught:
+            reader(str(path), 1)
+    assert caught.value.filename == str(path)
+    assert sorted(os.listdir(tmp_path)) == ["r.json", "r.json.new"]
+    assert reader(str(path), 1) == {"format": 1}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read all")
+def test_a_record_that_we_may_not_read_stays_where_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    records.write(str(path), {"format": 1}, mode=0)
+    with pytest.raises(PermissionError):
+        records.read(str(path), 1)
+    assert os.listdir(tmp_path) == ["r.json"]
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "words"),
+    [
+        (errno.EIO, NodeError, "/a/r can not be used: Input/output error (so says its file system"),
+        (errno.ESTALE, NodeError, "Stale file handle"),
+        (errno.EISDIR, NodeError, "Is a directory"),
+        (errno.EACCES, PermissionRefused, "/a/r can not be used: Permission denied."),
+        (errno.ENOENT, None, ""),
+        (errno.EBADF, None, ""),
+    ],
+)
+def test_an_error_of_a_file_system_names_the_file_and_what_to_look_at(
+    number: int, kind: type[Exception] | None, words: str
+) -> None:
+    found = records.of_a_file_system(OSError(number, os.strerror(number), "/a/r"))
+    assert type(found) is (kind or type(None))
+    assert found is None or (words in found.message and found.next == "ls -ld /a/r")
+    assert records.of_a_file_system(OSError(number, os.strerror(number))) is None
+    assert records.of_a_file_system(ValueError()) is None

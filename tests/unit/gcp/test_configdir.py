@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from nodexfer.errors import EndpointFailed, GcpMissing, PoolEntryBroken
+from nodexfer.errors import EndpointFailed, GcpMissing, NodeError, PoolEntryBroken
 from nodexfer.gcp import configdir
 from nodexfer.gcp.install import Program
 
@@ -150,3 +152,35 @@ def test_a_failed_setup_is_told_without_the_key(tmp_path: Path, body: str, words
 def test_a_program_that_can_not_be_started_is_named(tmp_path: Path) -> None:
     with pytest.raises(GcpMissing, match="could not be started"):
         configdir.setup(Program(str(tmp_path / "none"), ""), KEY, str(tmp_path / "config"))
+
+
+@pytest.mark.parametrize("call", ["lstat", "open"])
+def test_what_can_not_be_read_now_is_no_broken_entry(
+    entry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    working = tmp_path / "gcp-here"
+    configdir.check_out(str(entry), str(working))
+    real = getattr(os, call)
+
+    def refuse(path: str, *arguments: Any, **more: Any) -> Any:
+        if str(path).startswith(str(entry)):
+            raise OSError(errno.ESTALE, "Stale file handle", path)
+        return real(path, *arguments, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, refuse)
+        with pytest.raises(NodeError, match="can not be used: Stale file handle") as caught:
+            configdir.check_out(str(entry), str(working))
+    assert str(entry) in caught.value.next
+    assert configdir.endpoint_id(str(working)) == ID, "what was there before is there still"
+
+
+def test_a_directory_in_the_place_of_the_id_is_named(entry: Path, tmp_path: Path) -> None:
+    (entry / "lta/client-id.txt").unlink()
+    (entry / "lta/client-id.txt").mkdir()
+    with pytest.raises(NodeError, match=r"lta/client-id\.txt can not be used: Is a directory"):
+        configdir.endpoint_id(str(entry))
+    (entry / "lta/client-id.txt").rmdir()
+    (entry / "lta/client-id.txt").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(PoolEntryBroken, match="is a symbolic link"):
+        configdir.endpoint_id(str(entry))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
@@ -13,7 +14,16 @@ from typing import Any
 import pytest
 
 from nodexfer.config import Config, load
-from nodexfer.errors import ConfigInvalid, HomeFull, NodexferError, SecretExposed, TokenExpired, TokenMissing
+from nodexfer.errors import (
+    ConfigInvalid,
+    HomeFull,
+    NodeError,
+    NodexferError,
+    PermissionRefused,
+    SecretExposed,
+    TokenExpired,
+    TokenMissing,
+)
 from nodexfer.globus import auth
 from nodexfer.globus.auth import ClientSecret, StoredToken, Token, find
 
@@ -247,3 +257,23 @@ def test_every_error_of_this_module_is_a_sentence_with_a_next_command(tmp_path: 
         find(settings(tmp_path), {})
     assert str(caught.value).endswith(".")
     assert caught.value.next
+
+
+@pytest.mark.parametrize("call", ["open", "fstat", "read"])
+@pytest.mark.parametrize(
+    ("number", "kind"), [(errno.EIO, NodeError), (errno.ESTALE, NodeError), (13, PermissionRefused)]
+)
+def test_a_secret_that_can_not_be_read_now_is_no_fault_of_what_is_written_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int, kind: type[NodexferError]
+) -> None:
+    path = write(tmp_path / "credentials.json", {"client_id": "x", "client_secret": SECRET})
+
+    def refuse(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, refuse)
+        with pytest.raises(kind, match=f"{path} can not be used: {os.strerror(number)}") as caught:
+            auth.read_private(str(path))
+    assert caught.value.next == f"ls -ld {path}"
+    assert auth.read_private(str(path)) is not None

@@ -276,3 +276,30 @@ def test_a_result_of_the_desk_is_not_overwritten(config: Config) -> None:
     (directory / "result.json").write_text("the desk's")
     work.refuse(str(directory), GcpMissing("None."))
     assert (directory / "result.json").read_text() == "the desk's"
+
+
+def test_a_job_whose_keepers_file_can_not_be_read_now_is_not_taken_for_dead(config: Config) -> None:
+    """Where nothing is known of its script, nothing of it is taken away."""
+    fill(config, "lost")
+    keeper = Path(config.node_paths.keeper("lost"))
+    keeper.unlink(missing_ok=True)
+    keeper.mkdir()  # EISDIR, also for root
+    with registry.Transaction(config.node_paths) as table:
+        assert clean.dead_names(config.node_paths, table) == []
+    keeper.rmdir()
+    with registry.Transaction(config.node_paths) as table:
+        assert clean.dead_names(config.node_paths, table) == ["lost"]
+
+
+def test_an_answer_that_can_not_be_read_now_is_none_yet(config: Config) -> None:
+    """What Globus works on is not forgotten meanwhile."""
+    directory = Path(config.node_paths.request("job", "r1"))
+    directory.mkdir(parents=True)
+    for name in ("request.json", "batch.json"):
+        (directory / name).write_text("{}")
+    (directory / "result.json").mkdir()
+    assert not work.is_over(str(directory))
+    assert clean.is_moving(str(directory))
+    (directory / "result.json").rmdir()
+    (directory / "result.json").write_text("{")
+    assert work.is_over(str(directory))

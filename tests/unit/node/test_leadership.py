@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import threading
 import time
@@ -418,3 +420,16 @@ def test_a_keeper_that_could_not_write_its_end_knows_its_file_by_its_lock(
             old._end()
     Path(config.node_paths.keeper(job().key)).touch()
     assert old._look()
+
+
+def test_a_file_system_that_is_not_well_is_told_as_that_and_not_as_a_fault_of_ours(
+    config: Config, lead: Callable[[Callable[[], object]], Leadership]
+) -> None:
+    def run() -> None:
+        raise OSError(errno.ESTALE, "Stale file handle", "/home/me/.nodexfer/pool/default/p-1/lease.3")
+
+    lead(run).want([wanted()])
+    failed = Path(f"{config.node_paths.keeper(job().key)}.failed")
+    told = json.loads(eventually(failed.read_text))["error"]
+    assert told["message"].startswith("/home/me/.nodexfer/pool/default/p-1/lease.3 can not be used: Stale file handle")
+    assert told["next"] == "ls -ld /home/me/.nodexfer/pool/default/p-1/lease.3"

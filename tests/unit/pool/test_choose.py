@@ -154,7 +154,7 @@ def test_a_file_system_that_is_not_well_for_a_moment_ends_no_wait(
     monkeypatch.setattr(leases, "top", broken)
     assert acquire(config(tmp_path), ME, Deadline(60), well_again, NOBODY, lambda _: None).number == 1
     (said,) = heard
-    assert said.endswith("what is said of node-1 can not be read")
+    assert f"what is said of node-1 can not be read: {tmp_path}/pool/default/node-1 can not be used: Input" in said
 
 
 def neighbour(tmp_path: Path, place: str) -> Path:
@@ -473,3 +473,65 @@ def test_there_is_another_only_where_it_can_be_had(tmp_path: Path) -> None:
     assert not has_another(known, mine, passed_over(second))
     shutil.rmtree(tmp_path / "pool")
     assert not has_another(known, mine, PassedOver())
+
+
+# -- what can not be read
+
+
+def hide(path: Path) -> Callable[[], None]:
+    """Have it answer with an error of the file system, until what is given back is called."""
+    kept = path.with_name("kept")
+    path.rename(kept)
+    path.mkdir()
+
+    def again() -> None:
+        path.rmdir()
+        kept.rename(path)
+
+    return again
+
+
+@pytest.mark.parametrize("name", ["record.json", "config/lta/client-id.txt"])
+def test_an_entry_that_can_not_be_read_now_is_waited_for_and_named(tmp_path: Path, name: str) -> None:
+    directory = add_entry(tmp_path, "node-1")
+    again = hide(directory / name)
+    heard: list[str] = []
+
+    def well_again(text: str) -> None:
+        heard.append(text)
+        again()
+
+    found = acquire(config(tmp_path), ME, Deadline(60), well_again, NOBODY, lambda _: None)
+    assert found.number == 1
+    assert len(heard) == 1
+    assert f"what is said of node-1 can not be read: {directory}/{name} can not be used: Is a directory" in heard[0]
+
+
+def test_another_one_is_taken_meanwhile(tmp_path: Path) -> None:
+    first, _ = add_entry(tmp_path, "node-1", 1), add_entry(tmp_path, "node-2", 2)
+    again = hide(first / "record.json")
+    mine = at_once(config(tmp_path))
+    assert mine.entry == "node-2"
+    assert not has_another(config(tmp_path), mine, PassedOver())
+    again()
+    assert has_another(config(tmp_path), mine, PassedOver())
+
+
+def test_a_pool_that_can_not_be_listed_now_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = add_entry(tmp_path, "node-1").parent
+    heard: list[str] = []
+
+    def well_again(text: str) -> None:
+        heard.append(text)
+        monkeypatch.undo()
+
+    def stale(*_: object) -> Any:
+        raise OSError(errno.ESTALE, "Stale file handle", str(directory))
+
+    monkeypatch.setattr(choose, "read_pool", stale)
+    assert not has_another(config(tmp_path), SILENT, PassedOver())
+    with pytest.raises(PoolExhausted, match=f"{directory} can not be used: Stale file handle"):
+        at_once(config(tmp_path))
+    assert acquire(config(tmp_path), ME, Deadline(60), well_again, NOBODY, lambda _: None).number == 1
+    assert len(heard) == 1
+    assert f"{directory} can not be used: Stale file handle" in heard[0]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from nodexfer.errors import PoolMissing
+from nodexfer.errors import NodexferError, PoolEntryBroken, PoolMissing
+from nodexfer.pool import entries
 from nodexfer.pool.entries import read_pool
 from tests.unit.pool.support import ID, add_entry, config
 
@@ -37,7 +41,7 @@ def test_no_pool_and_an_empty_pool_are_missing(tmp_path: Path) -> None:
     ("damage", "words"),
     [
         ("record gone", "no record.json"),
-        ("record cut", "can not be read"),
+        ("record cut", "not a whole record"),
         ("newer", "newer nodexfer"),
         ("half made", "never finished"),
         ("config gone", "missing or damaged"),
@@ -68,3 +72,52 @@ def test_a_broken_entry_says_what_is_wrong_and_how_it_is_mended(tmp_path: Path, 
     assert "node-1" in str(error)
     assert error.next == "nodexfer pool remove node-1"
     assert sorted(path.name for path in directory.iterdir()) == before
+
+
+@pytest.mark.parametrize("name", ["record.json", "config/lta/client-id.txt"])
+def test_what_can_not_be_read_is_not_broken_and_is_named(tmp_path: Path, name: str) -> None:
+    """A directory in its place: the file system says EISDIR, also to root."""
+    directory = add_entry(tmp_path, "node-1")
+    (directory / name).rename(directory / "kept")
+    (directory / name).mkdir()
+    (entry,) = read_pool(config(tmp_path).home_paths, "default")
+    assert (entry.broken, entry.usable) == (None, False)
+    error = entry.error()
+    assert not isinstance(error, PoolEntryBroken)
+    assert error.message.startswith(f"{directory}/{name} can not be used: Is a directory")
+    assert error.next == f"ls -ld {directory}/{name}"
+    (directory / name).rmdir()
+    (directory / "kept").rename(directory / name)
+    assert read_pool(config(tmp_path).home_paths, "default")[0].usable
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EACCES])
+def test_a_passing_error_of_the_file_system_leaves_an_entry_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    directory = add_entry(tmp_path, "node-1")
+
+    def refuse(path: str, mode: str) -> Any:
+        raise OSError(number, os.strerror(number), path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(entries, "open", refuse, raising=False)
+        (entry,) = read_pool(config(tmp_path).home_paths, "default")
+    assert (entry.broken, entry.usable) == (None, False)
+    assert f"{directory}/record.json can not be used: {os.strerror(number)}" in str(entry.error())
+    assert read_pool(config(tmp_path).home_paths, "default")[0].usable
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EACCES])
+def test_a_pool_that_can_not_be_listed_is_not_an_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    add_entry(tmp_path, "node-1")
+
+    def refuse(path: str) -> Any:
+        raise OSError(number, os.strerror(number), path)
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    with pytest.raises(OSError, match="default") as caught:
+        read_pool(config(tmp_path).home_paths, "default")
+    assert not isinstance(caught.value, NodexferError)

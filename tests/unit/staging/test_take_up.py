@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -577,3 +578,24 @@ def test_what_is_met_after_the_owner_has_died_is_told_to_nobody(place: Place) ->
         intake.close(case, Result(error=TransferFailed("It is gone.").as_record()))
         assert len(spool.directories(paths.spool)) == left
         spool.forget(directory)
+
+
+def test_a_request_that_can_not_be_read_now_is_looked_at_again(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither answered as broken, nor forgotten."""
+    paths = place.config.node_paths
+    sources = (InItem(0, SITE, "/a", "/"),)
+    asked = Request(
+        id=spool.new_id(), job="j", owner=client.owner(), direction="in", ins=sources, deadline=1e12, created=0.0
+    )
+    directory = spool.ask(paths, asked)
+    intake = Intake(place.config, place.globus.service, "")
+
+    def refuse(_: str) -> Any:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(spool, "request", refuse)
+        assert intake.scan() == []
+    assert sorted(os.listdir(directory)) == ["request.json"]
+    assert [case.id for case in intake.scan()] == [asked.id]
+    spool.forget(directory)

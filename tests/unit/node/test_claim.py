@@ -1,0 +1,87 @@
+"""claim: what a leader has on both file systems; what it can not read now is neither lost nor taken for nothing."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nodexfer.config import Config
+from nodexfer.errors import NodeError
+from nodexfer.node import claim, leader
+from nodexfer.node.order import Order
+from nodexfer.node.parts import StepDown
+from nodexfer.pool import entries
+from nodexfer.pool.lease import Lease
+from tests.support.holding import job, place
+from tests.unit.pool.support import add_entry
+
+
+@pytest.fixture
+def entry() -> Path:
+    home = Path(place().home)
+    directory = add_entry(home, "node-1")
+    (directory / "config/lta/key").write_text("old")
+    for private in (home, directory / "config"):
+        private.chmod(0o700)
+    return directory
+
+
+@pytest.fixture
+def config(entry: Path) -> Config:
+    found = place()
+    found.node_paths.make()
+    return found
+
+
+def take(config: Config) -> Lease:
+    def wait(_: object) -> None:
+        raise AssertionError("it was not taken")
+
+    return claim.take(config, job(), wait, wait).lease
+
+
+def test_credentials_that_can_not_be_read_now_are_not_replaced_by_older_ones(config: Config) -> None:
+    """The working copy of a leader that was killed: GCP may have changed them since."""
+    lease = take(config)
+    working = Path(claim.prepare(config, lease).working)
+    (working / "lta/key").write_text("new")
+    (working / "lta/client-id.txt").rename(working / "kept")
+    (working / "lta/client-id.txt").mkdir()  # EISDIR, also for root
+    with pytest.raises(NodeError, match="can not be used: Is a directory"):
+        claim.prepare(config, lease)
+    assert (working / "lta/key").read_text() == "new"
+    (working / "lta/client-id.txt").rmdir()
+    (working / "kept").rename(working / "lta/client-id.txt")
+    assert claim.prepare(config, lease).working == str(working)
+    claim.give_back(config, lease)
+    assert Path(lease.directory, "config/lta/key").read_text() == "new"
+
+
+def test_a_place_whose_pool_can_not_be_looked_at_waits_for_its_turn_all_the_same(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> Any:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    monkeypatch.setattr(entries, "read_pool", refuse)
+    assert "Another Globus Connect Personal of yours" in claim.Turn(config, job()).foreign().message
+    with pytest.raises(OSError, match="Stale file handle"):
+        claim.left_here(config)
+
+
+def test_a_term_takes_nothing_that_it_has_passed_over(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    term = leader.Term(config, job(), -1, 0.0, Order(), 0.0)
+    seen = []
+
+    def take(*arguments: Any) -> None:
+        seen.append(arguments[-1])
+        raise StepDown
+
+    monkeypatch.setattr(claim, "take", take)
+    monkeypatch.setattr(term, "_wait_for_turn", lambda: None)
+    with pytest.raises(StepDown):
+        term._take_lease()
+    assert seen == [term._fencing.passed]
