@@ -123,20 +123,23 @@ def _of_tar(archive: str, called: str) -> Iterator[_Member]:
     class Header(tarfile.TarInfo):
         """Behind the first member ``tarfile`` takes a header that is broken, cut or not there for the archive's end."""
 
+        ended = False
+
         @classmethod
-        def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Any:
+        def fromtarfile(cls, tar: Any) -> Any:
             try:
-                return super().frombuf(buf, encoding, errors)
-            except tarfile.HeaderError as error:
-                if len(buf) == tarfile.BLOCKSIZE and not any(buf):
-                    raise  # its end
-                raise tarfile.ReadError(str(error)) from error
+                return super().fromtarfile(tar)
+            except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # typeshed has not got it
+                Header.ended = True
+                raise
 
     with tarfile.open(archive, "r:*", tarinfo=Header) as tar:
         for member in tar:
             if not (member.isfile() or member.isdir()):
                 raise _unsupported(called, member.name, "is neither a file nor a directory")
             yield _Member(member.name, tar.extractfile(member), bool(member.mode & 0o100))
+        if not Header.ended:
+            raise tarfile.ReadError("behind its last member comes neither another one nor the archive's end")
         # The decompressor compares its checksum at the very end, which is behind the archive's own.
         while tar.fileobj is not None and tar.fileobj.read(_BLOCK):
             pass

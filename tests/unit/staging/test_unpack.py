@@ -10,6 +10,7 @@ import tarfile
 import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -113,6 +114,24 @@ def test_a_tar_that_is_cut_between_its_members_is_not_taken_for_whole(mode: str,
         (tmp_path / name).write_bytes(damaged if mode == "w" else gzip.compress(damaged))
         with pytest.raises(TransferUnproven, match=f"{name} is damaged"):
             unpack.unpack(str(tmp_path / name), str(tmp_path / os.urandom(4).hex()), name, LATER)
+
+
+def test_a_cut_tar_is_refused_by_each_tarfile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Security releases of Python (Debian's 3.11.2-6+deb12u9) ask a ``frombuf`` of their own for a header."""
+    frombuf = tarfile.TarInfo.frombuf.__func__  # type: ignore[attr-defined]
+
+    def fromtarfile(cls: type[tarfile.TarInfo], archive: tarfile.TarFile) -> tarfile.TarInfo:
+        assert archive.fileobj is not None
+        found: Any = frombuf(cls, archive.fileobj.read(tarfile.BLOCKSIZE), archive.encoding, archive.errors)
+        found.offset = archive.fileobj.tell() - tarfile.BLOCKSIZE
+        return found._proc_member(archive)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(tarfile.TarInfo, "fromtarfile", classmethod(fromtarfile))
+    whole = Path(tar(tmp_path / "d.tar", ("a", b"1"), ("b", b"2"), mode="w"))
+    assert unpack.unpack(str(whole), str(tmp_path / "new"), "d.tar", LATER) == 2
+    whole.write_bytes(whole.read_bytes()[: 2 * tarfile.BLOCKSIZE])
+    with pytest.raises(TransferUnproven, match=r"d\.tar is damaged"):
+        unpack.unpack(str(whole), str(tmp_path / "cut"), "d.tar", LATER)
 
 
 def test_a_zip_of_which_any_bit_is_flipped_is_unpacked_whole_or_not_at_all(tmp_path: Path) -> None:
