@@ -72,7 +72,9 @@ def test_each_script_is_one_that_sh_understands(number: int, tmp_path: pathlib.P
 def test_a_job_leads_a_session_of_its_own_and_a_second_attempt_is_another_job(
     stage: Stage, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nodexfer.sandbox.demo.jobs.SCRIPTS", {3: "ps -o sid= -p $$; echo $NODEXFER_JOB_ID; exit 4"})
+    monkeypatch.setattr(
+        "nodexfer.sandbox.demo.jobs.SCRIPTS", {3: "cut -d ' ' -f6 /proc/$$/stat; echo $NODEXFER_JOB_ID; exit 4"}
+    )
     job = Job(3, stage, Site(str(tmp_path), {}), stage.environment({}, os.environ))
     keys = []
     for attempt in (1, 2):
