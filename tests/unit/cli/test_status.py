@@ -17,7 +17,7 @@ def found(holds: int) -> dict[str, Any]:
         for n in range(holds)
     ]
     job = {"job": "local-host-1.0", "holds": holds, "keeper": 17, "leads": True, "scratch": "/tmp/x", "since": now}
-    pool = {"name": "default", "endpoints": [], "waiting": [], "turns": []}
+    pool = {"name": "default", "trouble": "", "endpoints": [], "waiting": [], "turns": []}
     tops = {"host": "host", "node_dir": "/tmp/n", "roots": ["/tmp"], "endpoint": None, "pool": pool}
     return {**tops, "jobs": [job] if holds else [], "holds": made, "tasks": []}
 
@@ -48,7 +48,8 @@ def test_where_nobody_holds_there_is_no_table(capsys: pytest.CaptureFixture[str]
 
 def test_who_holds_what_of_the_pool_is_said_when_somebody_waits(capsys: pytest.CaptureFixture[str]) -> None:
     one = found(0)
-    one["pool"]["endpoints"] = [{"name": "p-1", "state": "held", "host": "n7", "job": "12", "lease": 3}]
+    held = {"name": "p-1", "state": "held", "host": "n7", "job": "12", "lease": 3, "trouble": ""}
+    one["pool"]["endpoints"] = [held]
     status.show(one)
     assert "p-1" not in capsys.readouterr().out, "nobody needs to know"
     waiter = {"host": "n8", "job": "13", "place": "x", "since": time.time() - 125}
@@ -58,3 +59,13 @@ def test_who_holds_what_of_the_pool_is_said_when_somebody_waits(capsys: pytest.C
     assert "p-1 is held by job 12 on n7" in shown
     assert "job 13 on n8 waits for an endpoint, 2 min" in shown
     assert "job 13 on n8 waits for this host's turn" in shown
+
+
+def test_what_the_pool_has_trouble_with_is_said_though_nobody_waits(capsys: pytest.CaptureFixture[str]) -> None:
+    one = found(0)
+    passed = {"name": "p-1", "state": "free", "host": "", "job": "", "lease": 3, "trouble": "its task can not be ended"}
+    one["pool"] |= {"trouble": "The pool can not be listed now.", "endpoints": [passed]}
+    status.show(one)
+    shown = capsys.readouterr().out
+    assert "The pool can not be listed now." in shown
+    assert "p-1 was passed over: its task can not be ended" in shown
