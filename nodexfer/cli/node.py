@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nodexfer import scheduler
+from nodexfer.cli import failure
 from nodexfer.cli import shell as shells
 from nodexfer.cli.duration import Duration
 from nodexfer.config import Config, load
@@ -142,4 +143,12 @@ def hold(endpoint: bool, wait_endpoint: float | None, command: tuple[str, ...]) 
     try:
         return run(command, {**os.environ, **variables})
     finally:
-        holds.release(config, variables["NODEXFER_HOLD"])
+        _give_back(config, variables["NODEXFER_HOLD"])
+
+
+def _give_back(config: Config, name: str) -> None:
+    """How COMMAND ended is what counts now; a hold that is not given back ends with this process."""
+    try:
+        holds.release(config, name)
+    except (NodexferError, OSError) as error:
+        failure.report(error, debug=False, as_json=False)

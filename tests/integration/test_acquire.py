@@ -151,6 +151,12 @@ def test_hold_gives_back_when_the_program_can_not_be_started(config: Config) -> 
     assert is_cleared(config)
 
 
+def test_hold_returns_the_programs_code_where_the_place_was_removed_meanwhile(config: Config) -> None:
+    done = nodexfer("hold", "--", "sh", "-c", f"rm -r '{config.node_dir}'; exit 7")
+    assert done.code == 7, done
+    assert "nodexfer: " in done.err
+
+
 def test_options_after_the_program_are_the_programs(config: Config) -> None:
     done = nodexfer("hold", "--", "echo", "--endpoint", "-x", "--help")
     assert (done.code, done.out) == (0, "--endpoint -x --help\n")
