@@ -189,9 +189,11 @@ class Parts:
     def ask_desk(self, what: str, answer: str, seconds: float, *, margin: float = 5.0, **more: object) -> None:
         """Have the desk do ``what``, and wait for its ``answer``, a ``margin`` (s) longer than it may take.
 
+        One that has just been started is waited for as long, before.
+
         :raises Lost, EndpointFailed: see await_word.
         """
-        self.await_word("hello", seconds)
+        self.await_word("hello", seconds + margin)
         self._said.discard(answer)
         self.tell_desk(what, seconds=seconds, **more)
         self.await_word(answer, seconds + margin)

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from nodexfer.config import Config
-from nodexfer.errors import NodeError
+from nodexfer.errors import EndpointFailed, NodeError
 from nodexfer.node import claim, leader
 from nodexfer.node.order import Order
-from nodexfer.node.parts import StepDown
+from nodexfer.node.parts import StepDown, Unfenced
 from nodexfer.pool import entries
 from nodexfer.pool.lease import Lease
 from tests.support.holding import job, place
@@ -85,3 +85,23 @@ def test_a_term_takes_nothing_that_it_has_passed_over(config: Config, monkeypatc
     with pytest.raises(StepDown):
         term._take_lease()
     assert seen == [term._fencing.passed]
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_where_no_other_endpoint_is_to_be_tried_a_term_ends_with_what_is_wrong(
+    config: Config, monkeypatch: pytest.MonkeyPatch, last: bool
+) -> None:
+    """In any case the lease says it, when it is given back."""
+    term = leader.Term(config, job(), -1, 0.0, Order(), 0.0)
+    lease = take(config)
+    found = Unfenced(EndpointFailed("Task t does not end."))
+    found.last = last
+
+    def end_old_tasks(_: Lease) -> None:
+        raise found
+
+    monkeypatch.setattr(term._fencing, "end_old_tasks", end_old_tasks)
+    with pytest.raises((Unfenced, EndpointFailed)) as caught:
+        term._fence(lease)
+    assert caught.value is (found.error if last else found)
+    assert term._lease == lease._replace(trouble="Task t does not end.")

@@ -88,3 +88,15 @@ def test_a_task_that_can_not_be_ended_is_told_apart_from_what_ends_the_term(part
     assert isinstance(caught.value.error, EndpointFailed)
     assert (caught.value.error.message, caught.value.error.next) == (error.message, error.next)
     assert not caught.value.last
+
+
+def test_a_desk_is_waited_for_longer_than_it_may_take(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it does ends by itself; what takes longer is its start, and a service that answers slowly."""
+    waited: list[tuple[str, float]] = []
+    told: list[dict[str, Any]] = []
+    monkeypatch.setattr(parts, "await_word", lambda word, seconds: waited.append((word, seconds)))
+    monkeypatch.setattr(parts, "tell_desk", lambda what, **more: told.append({"do": what, **more}))
+    parts.ask_desk("fence", "fenced", 30.0, margin=95.0)
+    parts.ask_desk("serve", "ready", 60.0, exchanges={})
+    assert waited == [("hello", 125.0), ("fenced", 125.0), ("hello", 65.0), ("ready", 65.0)]
+    assert told == [{"do": "fence", "seconds": 30.0}, {"do": "serve", "seconds": 60.0, "exchanges": {}}]

@@ -416,7 +416,10 @@ def leave_in_trouble(directory: Path, me: Me = OTHER) -> Lease:
     return mine
 
 
-def test_what_another_passed_over_comes_last(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rests", [True, False])
+def test_what_another_passed_over_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rests: bool) -> None:
+    if not rests:
+        monkeypatch.setattr(choose, "REST_SECONDS", 0.0)
     for number in range(1, 8):
         directory = add_entry(tmp_path, f"node-{number}", number)
         if number != 5:
