@@ -93,7 +93,7 @@ def _release(stack: ExitStack) -> None:
     """The manager's exit code is what counts now."""
     try:
         stack.close()
-    except NodexferError as error:
+    except (NodexferError, OSError) as error:
         failures.report(error, debug=False, as_json=False)
 
 

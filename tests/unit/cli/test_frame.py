@@ -11,6 +11,7 @@ import subprocess
 import sys
 import types
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import click
 import pytest
@@ -170,6 +171,13 @@ def test_a_block_goes_on_though_nobody_can_be_told_what_failed(monkeypatch: pyte
     """One that ended would be submitted again, and again."""
     monkeypatch.setattr(sys, "stderr", Full())
     assert worker_init._tell(SourceMissing("It is not there.", "ls")).exit_code == 20
+
+
+def test_a_file_system_that_fails_at_the_release_costs_no_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    with ExitStack() as held:
+        held.callback(fail(OSError(errno.EIO, os.strerror(errno.EIO))))
+        worker_init._release(held)
+    assert "Input/output error" in capsys.readouterr().err
 
 
 def test_an_interrupt_while_an_error_is_told_is_one(
