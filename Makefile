@@ -3,6 +3,13 @@ PYTHON ?= python3
 # Test processes at a time. The tests start many processes of their own.
 JOBS ?= 2
 
+# Before anything is made: pip would name the first package that it does not find.
+define NEW_ENOUGH
+$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and \
+	"$(PYTHON) is Python %d.%d.%d; nodexfer needs 3.10 or newer." % sys.version_info[:3] + \
+	"\nNext: make $(MAKECMDGOALS) PYTHON=/path/of/a/newer/python3")'
+endef
+
 PIP = -m pip --disable-pip-version-check --quiet install
 RUN = .venv/bin/python -m
 PYTEST = $(RUN) pytest -q
@@ -110,6 +117,7 @@ bench: $(ALL_READY)
 
 # nodexfer itself is installed from this directory, by a builder that the lock names as well: nothing floats.
 $(READY): requirements/dev.txt pyproject.toml
+	@$(NEW_ENOUGH)
 	$(PYTHON) -m venv .venv
 	.venv/bin/python $(PIP) -r requirements/dev.txt
 	.venv/bin/python $(PIP) --no-deps --no-build-isolation -e .
@@ -117,11 +125,13 @@ $(READY): requirements/dev.txt pyproject.toml
 
 # globus-cli and globus-compute-endpoint want different releases of globus-sdk, and both of its lines are tested.
 .venv-cli/.ready: requirements/globus-cli.txt
+	@$(NEW_ENOUGH)
 	$(PYTHON) -m venv .venv-cli
 	.venv-cli/bin/python $(PIP) -r $<
 	@touch $@
 
 .venv-sdk3/.ready: requirements/sdk3.txt pyproject.toml
+	@$(NEW_ENOUGH)
 	$(PYTHON) -m venv .venv-sdk3
 	.venv-sdk3/bin/python $(PIP) -r $<
 	.venv-sdk3/bin/python $(PIP) --no-deps --no-build-isolation -e .
