@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import resource
 import threading
 import time
 from collections.abc import Callable
@@ -12,7 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from nodexfer import identity
+from nodexfer import identity, procs
 from nodexfer.clock import utc
 from nodexfer.config import Config, load
 from nodexfer.errors import (
@@ -22,6 +24,7 @@ from nodexfer.errors import (
     PermissionRefused,
     ServiceUnreachable,
     SourceMissing,
+    TransferFailed,
     TransferUnproven,
 )
 from nodexfer.staging import client, intents, salvage_copy, via, via_area, via_child, via_errand, via_site, via_task
@@ -219,6 +222,23 @@ def test_a_copy_that_hangs_in_the_file_system_is_left_behind_at_the_deadline(
         assert not answers.is_set()
     finally:
         answers.set()
+
+
+def test_the_child_is_heard_in_a_process_with_thousands_of_files(place: Place) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    child = procs.spawn(["true"], stdout=procs.PIPE)
+    assert child.stdout is not None
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        high = os.fdopen(fcntl.fcntl(child.stdout.fileno(), fcntl.F_DUPFD_CLOEXEC, 1024), "rb")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    child.close()
+    child.stdout = high
+    with pytest.raises(TransferFailed, match="without a word"):
+        via._listen(place.client(), request(place, "/a"), child)
+    child.close()
+    assert child.wait(10.0) == 0
 
 
 def test_what_the_task_left_out_is_no_success_and_leaves_nothing(place: Place) -> None:
