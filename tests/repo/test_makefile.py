@@ -1,8 +1,9 @@
-"""What ``make`` says on a machine that is not as it should be."""
+"""``make`` on a machine and in a tree that are not as the developers' own."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,16 @@ def test_a_python_that_is_too_old_says_so_and_nothing_is_made(target: str, tmp_p
     python.write_text(python.read_text().replace("(3, 9, 2,", "(3, 10, 0,"))
     done = make(tmp_path, target, f"PYTHON={python}")
     assert f"{python} -m venv" in done.stdout, "the next step, which ends with 70"
+
+
+def test_lint_leaves_the_environments_out_where_there_is_no_git(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for name in (".venv", ".venv-cli", ".venv-sdk3", "nodexfer"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "bad.py").write_text("import os\n")
+    argv = [sys.executable, "-m", "ruff", "check", "--no-cache", "--output-format=concise", "."]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert {line.split(":")[0] for line in done.stdout.splitlines() if ".py:" in line} == {"nodexfer/bad.py"}
 
 
 def make(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
