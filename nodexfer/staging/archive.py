@@ -17,7 +17,12 @@ _AGAIN = "nodexfer receipts list"
 
 def schema() -> dict[str, Any]:
     """What a receipt is, as JSON Schema (2020-12). Later versions add fields and take none away."""
+    import inspect
+
     found = msgspec.json.schema(Receipt)
+    for definition in found["$defs"].values():
+        if "description" in definition:  # indented by Python 3.12 and before
+            definition["description"] = inspect.cleandoc(definition["description"])
     about = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "A receipt of nodexfer"}
     return {**about, **found}
 
