@@ -367,14 +367,17 @@ def test_a_term_to_the_keeper_does_not_end_the_hold(config: Config, one: Script)
 
 def test_a_registry_that_was_broken_is_filled_again_by_the_keepers(config: Config, one: Script) -> None:
     first = one.acquire()
+    process = keeper(config, "1")
+    procs.signal(process, signal.SIGSTOP)  # or it may be first to look
     Path(config.node_paths.registry).write_text("{")
     code, text = one.run(f"'{sys.executable}' -m nodexfer acquire")
+    procs.signal(process, signal.SIGCONT)
     assert code == 54, text
     assert "set aside" in text
     with script("2") as two:
         two.acquire()
         eventually(lambda: {found.id for found in holds(config)} >= {first})
-        assert keeper(config, "1").alive
+        assert process.alive
         one.must(f"release {first}")
 
 
