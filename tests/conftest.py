@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,8 +36,11 @@ hypothesis.settings.load_profile("nodexfer")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The directory of the tests' homes. What wider fixtures start has a home of its own in it, and ends with them."""
+def homes(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """The directory of the tests' homes. What wider fixtures start has a home of its own in it, and ends with them.
+
+    Of a run in which all is well nothing stays in /tmp: pytest would keep three of them, of more than a gigabyte each.
+    """
     directory = tmp_path_factory.mktemp("homes")
     home = directory / "shared"
     with environment(clean_environment(home)):
@@ -44,6 +48,8 @@ def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield directory
         left = before.stop_processes()
     assert not left, f"fixtures left processes: {left}"
+    if not request.session.testsfailed:
+        shutil.rmtree(tmp_path_factory.getbasetemp(), ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,8 @@ import pytest
 from nodexfer.identity import ProcessId
 from tests.support import eventually, hygiene
 
+ROOT = Path(__file__).parents[3]
+
 
 def test_a_test_is_at_home_in_a_directory_of_its_own() -> None:
     assert Path(os.environ["HOME"]).parent.name.startswith("homes")
@@ -79,3 +81,14 @@ def test_eventually_returns_what_it_waited_for_and_says_what_is_missing() -> Non
         eventually(lambda: False, 0)
     with pytest.raises(FileNotFoundError):
         eventually(lambda: os.stat("/nowhere"), 0)
+
+
+@pytest.mark.parametrize(("verdict", "stays"), [("True", []), ("False", ["file"])])
+def test_what_a_run_has_written_stays_only_if_something_failed(verdict: str, stays: list[str], tmp_path: Path) -> None:
+    test = tmp_path / "test_it.py"
+    test.write_text(f"def test_it(tmp_path):\n    (tmp_path / 'file').touch()\n    assert {verdict}\n")
+    argv = [sys.executable, "-m", "pytest", "-q", "-c", "pyproject.toml", "-p", "tests.conftest", str(test)]
+    environ = {**os.environ, "PYTEST_DEBUG_TEMPROOT": str(tmp_path), "PYTEST_ADDOPTS": "-p no:cacheprovider"}
+    done = subprocess.run(argv, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == len(stays), done.stdout + done.stderr
+    assert [path.name for path in tmp_path.glob("pytest-of-*/pytest-0/test_it0/*")] == stays
