@@ -218,41 +218,37 @@ def become_subreaper() -> None:
         raise OSError("prctl(PR_SET_CHILD_SUBREAPER) failed")
 
 
-def pidfd(process: ProcessId) -> int | None:
-    """A descriptor that becomes readable when ``process`` ends (even as a zombie); None when it has ended.
-
-    The caller closes it. A process of another pid namespace can not be watched from here.
-
-    :raises ValueError: ``process`` is of another pid namespace.
-    """
-    if process.namespace != pid_namespace():
-        raise ValueError(f"process {process.pid} belongs to another pid namespace")
-    try:
-        descriptor = os.pidfd_open(process.pid)
-    except (ProcessLookupError, OSError):
-        return None
-    if process.alive:  # the number may have been used again: compared after it can not change any more
-        return descriptor
-    os.close(descriptor)
-    return None
-
-
 def signal(process: ProcessId, signum: int) -> bool:
-    """Send ``signum`` to exactly this process; False when it has ended, or is not ours to signal from here."""
-    from signal import pidfd_send_signal
+    """Send ``signum`` to exactly this process; False when it has ended, or is not ours to signal from here.
 
-    try:
-        descriptor = pidfd(process)
-    except ValueError:
+    Where the kernel has no pidfds it is looked at first, and the number is signalled at once after that.
+    """
+    from nodexfer import pidfds
+
+    if process.namespace != pid_namespace():
         return False
+    try:
+        descriptor = pidfds.watch(process)
+    except ValueError:
+        return _signal_number(process, signum)
     if descriptor is None:
         return False
     try:
-        pidfd_send_signal(descriptor, signum)
+        pidfds.send(descriptor, signum)
     except (ProcessLookupError, PermissionError):
         return False
     finally:
         os.close(descriptor)
+    return True
+
+
+def _signal_number(process: ProcessId, signum: int) -> bool:
+    if not process.alive:
+        return False
+    try:
+        os.kill(process.pid, signum)
+    except (ProcessLookupError, PermissionError):
+        return False
     return True
 
 

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Sequence
 
-from nodexfer import procs
+from nodexfer import pidfds, procs
 from nodexfer.clock import Deadline
 from nodexfer.config import Config
 from nodexfer.errors import EndpointError, EndpointFailed, ForeignGcp, GcpMissing, PoolEntryBroken
@@ -41,8 +41,8 @@ class Running:
         self._log_path = log_path
         self._log_start = log_start
         try:
-            self._pidfd = procs.pidfd(ProcessId.of(guard.pid))
-        except ProcessLookupError:
+            self._pidfd = pidfds.watch(ProcessId.of(guard.pid))
+        except (ProcessLookupError, ValueError):
             self._pidfd = None
 
     @property
@@ -55,8 +55,13 @@ class Running:
         """GCP's exit code (128 + n for a signal), None while it runs; negative when the guard itself was killed."""
         return self.guard.poll()
 
+    @property
+    def can_be_watched(self) -> bool:
+        """False: it had ended before, was closed, or the kernel can not (:func:`nodexfer.pidfds.watch`)."""
+        return self._pidfd is not None
+
     def fileno(self) -> int:
-        """:raises ValueError: it had ended before it could be watched, or was closed."""
+        """:raises ValueError: see ``can_be_watched``."""
         if self._pidfd is None:
             raise ValueError("there is nothing to watch")
         return self._pidfd

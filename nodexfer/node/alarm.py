@@ -6,7 +6,7 @@ import os
 import select
 from collections.abc import Iterable
 
-from nodexfer import procs
+from nodexfer import pidfds
 from nodexfer.clock import Deadline
 from nodexfer.identity import ProcessId
 from nodexfer.node.bell import HOLD, Bell
@@ -52,8 +52,9 @@ class Alarm:
             os.close(self._watched.pop(process))
         for process in wanted - set(self._watched):
             try:
-                descriptor = procs.pidfd(process)
-            except ValueError:  # of another pid namespace: it can not be watched, and it lives as long as we do
+                descriptor = pidfds.watch(process)
+            except ValueError:  # it can not be watched: at each look, see whether it lives
+                self.news = True
                 continue
             if descriptor is not None:
                 self._watched[process] = descriptor

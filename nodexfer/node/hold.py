@@ -12,11 +12,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from nodexfer import procs
+from nodexfer import pidfds, procs
 from nodexfer.clock import Deadline
 from nodexfer.config import Config
 from nodexfer.errors import HoldUnknown, KeeperFailed, NodeDirRemoved, NodeDirUnsafe, NodexferError
-from nodexfer.identity import ProcessId
+from nodexfer.identity import ProcessId, pid_namespace
 from nodexfer.node import bell, registry
 from nodexfer.paths import NodePaths, private_directory, safe_name
 from nodexfer.scheduler.protocol import Job
@@ -177,20 +177,16 @@ def _release_last(config: Config, hold: registry.Hold, deadline: Deadline, again
     """Drop it, and see the keeper end. Known before it is told: it takes its file away before it has ended."""
     paths = config.node_paths
     card = registry.read_keeper(paths.keeper(hold.job))
-    keeper = None if card is None else _pidfd(card.process)
-    try:
+    keeper = None if card is None or card.process.namespace != pid_namespace() else card.process
+    with registry.Transaction(paths) as table:
+        table.drop(hold.id)
+    bell.ring(paths.keeper_bell(hold.job), bell.RELEASE)
+    while keeper is not None and not pidfds.wait_end(keeper, min(deadline.left, LOOK_SECONDS)):
         with registry.Transaction(paths) as table:
-            table.drop(hold.id)
-        bell.ring(paths.keeper_bell(hold.job), bell.RELEASE)
-        while keeper is not None and not _readable(keeper, min(deadline.left, LOOK_SECONDS)):
-            with registry.Transaction(paths) as table:
-                if table.of(hold.job):
-                    return True  # somebody has taken a hold of the job again
-            if deadline.passed:
-                return False
-    finally:
-        if keeper is not None:
-            os.close(keeper)
+            if table.of(hold.job):
+                return True  # somebody has taken a hold of the job again
+        if deadline.passed:
+            return False
     killed = os.path.lexists(paths.keeper(hold.job))  # on the way: it has left its file
     # Where it led, another one is to give back what it had.
     if killed and again and not deadline.passed and os.path.lexists(paths.endpoint) and _start_again(config, hold):
@@ -228,21 +224,6 @@ def _clear_up(config: Config, job: str, hold_id: str = "") -> bool:
     return True
 
 
-def _readable(descriptor: int, seconds: float) -> bool:
-    from select import POLLIN, poll
-
-    waiting = poll()
-    waiting.register(descriptor, POLLIN)
-    return bool(waiting.poll(seconds * 1000))
-
-
-def _pidfd(process: ProcessId) -> int | None:
-    try:
-        return procs.pidfd(process)
-    except ValueError:
-        return None
-
-
 def start_keeper(config: Config, job: Job, script: ProcessId) -> None:
     """Start the job's keeper and wait until it holds its lock, or another one does.
 
@@ -273,7 +254,7 @@ def _start(config: Config, job: Job, script: ProcessId, log_path: str) -> bytes:
                 os.close(log)
         finally:
             os.close(answer)
-        said = os.read(ready, 64) if _readable(ready, START_SECONDS) else b"(nothing in time)"
+        said = os.read(ready, 64) if pidfds.readable(ready, START_SECONDS) else b"(nothing in time)"
     finally:
         os.close(ready)
     if child.wait(1.0) is None:

@@ -130,7 +130,7 @@ class Parts:
         watched: list[Order | Desk | process.Running] = [self._stop]
         if self._desk is not None and self._desk.open:
             watched.append(self._desk)
-        if self._gcp is not None and self._gcp.alive:
+        if self._gcp is not None and self._gcp.alive and self._gcp.can_be_watched:
             watched.append(self._gcp)
         ready = select.select(watched, [], [], seconds)[0]
         self._stop.drain()

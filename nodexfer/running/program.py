@@ -6,14 +6,13 @@ Of the standard library only: ``nodexfer hold`` runs its program by this, too.
 from __future__ import annotations
 
 import os
-import select
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType, TracebackType
 from typing import NamedTuple
 
-from nodexfer import procs
+from nodexfer import pidfds, procs
 from nodexfer.clock import Deadline
 from nodexfer.errors import Interrupted
 from nodexfer.identity import ProcessId
@@ -127,7 +126,7 @@ def run(
     :raises NotStarted: there is no such program, or it can not be run.
     """
     child = signals.start(command, environ, stdout)
-    end = os.pidfd_open(child.pid)  # ours, and not waited for yet: the number is its own
+    end = _watch(child)
     try:
         while (code := child.poll()) is None:
             pause = watch()
@@ -136,15 +135,25 @@ def run(
             _wait(end, min(pause, 3600.0))
         return Ended(_shell_code(code), told=signals.told)
     finally:
-        os.close(end)
+        if end is not None:
+            os.close(end)
         signals.over()
 
 
-def _wait(descriptor: int, seconds: float) -> None:
-    """Until the program has ended; a signal's handler runs meanwhile. Nothing wakes up for it."""
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    poll.poll(seconds * 1000)
+def _watch(child: procs.Process) -> int | None:
+    """A pidfd: the child is ours, and not waited for yet, so its number is its own. None where there can be none."""
+    try:
+        return pidfds.open_pidfd(child.pid)
+    except OSError:
+        return None
+
+
+def _wait(descriptor: int | None, seconds: float) -> None:
+    """Until the program has ended; a signal's handler runs meanwhile. Nothing wakes up for it where it is watched."""
+    if descriptor is None:
+        time.sleep(min(seconds, _LOOK_SECONDS))
+    else:
+        pidfds.readable(descriptor, seconds)
 
 
 def _start(command: Sequence[str], environ: Mapping[str, str], stdout: int) -> procs.Process:

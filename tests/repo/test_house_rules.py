@@ -14,13 +14,13 @@ from tests.support.source import ROOT, Module, files, imports, modules
 
 LONGEST_MODULE = 300
 
-#: Calls that start a program or send a signal: of procs.py alone, and of the stand-in's own programs.
+#: Calls that start a program or send a signal: of procs.py and pidfds.py alone, and of the stand-in's own programs.
 PROCESS_CALLS = {
     "os": {"kill", "killpg", "system", "popen", "posix_spawn", "posix_spawnp"},
     "signal": {"pidfd_send_signal", "raise_signal"},
     "pty": {"fork", "spawn"},
 }
-SENDERS = ("nodexfer.procs", "nodexfer.sandbox.standin")
+SENDERS = ("nodexfer.procs", "nodexfer.pidfds", "nodexfer.sandbox.standin")
 
 
 def is_in(module: Module, places: tuple[str, ...]) -> bool:

@@ -10,6 +10,7 @@ from tests.support.source import Import, imports, modules
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "clock", "units"),  # words
     ("identity", "paths"),  # this machine
+    ("pidfds",),
     ("records", "procs"),  # tools
     ("config",),
     ("scheduler", "globus", "gcp"),  # ports

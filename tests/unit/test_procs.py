@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from nodexfer import procs
+from nodexfer import pidfds, procs
 from nodexfer.clock import Deadline
 from nodexfer.identity import ProcessId
 
@@ -103,7 +103,7 @@ def test_a_child_with_a_death_signal_ends_with_its_parent() -> None:
 
 def test_a_pidfd_becomes_readable_when_the_process_ends() -> None:
     child = sleeper()
-    descriptor = procs.pidfd(ProcessId.of(child.pid))
+    descriptor = pidfds.watch(ProcessId.of(child.pid))
     assert descriptor is not None
     try:
         assert select.select([descriptor], [], [], 0)[0] == []
@@ -163,7 +163,7 @@ def test_the_topmost_parent_stands_for_a_session_leader_that_has_ended() -> None
 
 
 def gone(process: ProcessId) -> bool:
-    descriptor = procs.pidfd(process)
+    descriptor = pidfds.watch(process)
     if descriptor is None:
         return True
     try:
