@@ -32,10 +32,14 @@ KILL_SECONDS = 3.0
 
 
 class Heart(NamedTuple):
-    """What was seen of it at one look. ``owner`` is the process with the lock, None where it can not be seen."""
+    """What was seen of it at one look. ``owner`` is the process with the lock, None where it can not be seen.
+
+    ``stuck``: one of its threads was in state D.
+    """
 
     stamp: int
     owner: int | None
+    stuck: bool = False
 
 
 class Watch:
@@ -46,21 +50,28 @@ class Watch:
         self._seconds = seconds
         self._longest = 2 * tick
         self._seen: Heart | None = None
-        self._silent = 0.0
+        #: For how long nothing was heard; of that, how long at the end it could have been heard.
+        self._silent = self._able = 0.0
         self._last = 0.0
 
     def look(self, now: float | None = None) -> Heart | None:
         """The leader's heart when it has not beaten for too long, else None. ``now``: monotonic seconds."""
         now = time.monotonic() if now is None else now
-        heart = _heart(self._paths)
-        if heart is None or heart != self._seen:
-            self._seen, self._silent = heart, 0.0
+        heart, before = _heart(self._paths), self._seen
+        if heart is None or before is None or heart[:2] != before[:2]:
+            self._silent = self._able = 0.0
         else:
-            self._silent += min(now - self._last, self._longest)
-        self._last = now
-        if self._silent < self._seconds or self._silent < float(_said(self._paths).get("silence", 0.0)):
-            return None  # a leader that was configured otherwise may beat more rarely
-        return self._seen
+            passed = min(now - self._last, self._longest)
+            self._silent += passed
+            self._able = 0.0 if heart.stuck or before.stuck else self._able + passed
+        self._seen, self._last = heart, now
+        if heart is None or self._silent < self._seconds:
+            return None
+        # A leader that was configured otherwise may beat more rarely.
+        longest = max(self._seconds, float(_said(self._paths).get("silence", 0.0)))
+        # One that was thawed a moment ago has not had the time to beat: it is given all of it once more.
+        long_enough = self._silent if heart.stuck else self._able
+        return heart if long_enough >= longest else None
 
     def forget(self) -> None:
         """We do not wait any more."""
@@ -75,7 +86,8 @@ def _heart(paths: NodePaths) -> Heart | None:
         stamp = os.stat(paths.endpoint).st_mtime_ns
     except OSError:  # it has just begun
         stamp = 0
-    return Heart(stamp, locks.owner(paths.node_dir))
+    owner = locks.owner(paths.node_dir)
+    return Heart(stamp, owner, owner is not None and "D" in threads.states(owner))
 
 
 def end(paths: NodePaths, heart: Heart) -> None:
@@ -88,7 +100,7 @@ def end(paths: NodePaths, heart: Heart) -> None:
     states = threads.states(found.process.pid)
     if not found.process.alive or states <= {"Z", "X"}:
         return
-    if "D" in states:
+    if heart.stuck or "D" in states:
         _block(paths, heart, f"{what}, which is frozen or waits for a disk, and can not be ended")
         return
     say(f"the leader, {what}, gave no sign of life (state {' '.join(sorted(states))}): ending it")

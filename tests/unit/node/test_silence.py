@@ -130,6 +130,30 @@ def test_a_leader_that_closes_is_given_the_time_for_that(
     assert looks == [True] * 2 * given + [False] * 2
 
 
+def test_a_leader_that_was_frozen_is_given_its_time_once_more_when_it_thaws(
+    paths: NodePaths, leader: procs.Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is silent for long by then, and could be ended, before it has had the time to beat."""
+    states = {"D"}
+    monkeypatch.setattr(threads, "states", lambda _: states)
+    seen = watch(paths)
+    assert [seen.look(float(now)) is None for now in range(0, 100, 5)] == [True] * 6 + [False] * 14
+    states = {"S"}
+    assert [seen.look(float(now)) is None for now in range(100, 140, 5)] == [True] * 6 + [False] * 2
+
+
+def test_a_leader_that_thaws_between_a_look_and_its_end_is_not_ended(
+    paths: NodePaths, leader: procs.Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card(paths, ProcessId.of(leader.pid), job("9"))
+    monkeypatch.setattr(threads, "states", lambda _: {"D"})
+    frozen = silent(paths)
+    monkeypatch.setattr(threads, "states", lambda _: {"S"})
+    silence.end(paths, frozen)
+    assert leader.poll() is None
+    assert silence.blocked(paths) is not None
+
+
 def test_where_nobody_leads_nobody_is_silent(paths: NodePaths) -> None:
     seen = watch(paths)
     assert [seen.look(float(now)) for now in range(0, 100, 5)] == [None] * 20
