@@ -20,6 +20,8 @@ FOREIGN = (
     *("NODEXFER_", "GLOBUS_", "SLURM_", "PBS_", "_NODEXFER_", "TMPDIR", "PYTHONUNBUFFERED"),
     *("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "TERM"),
 )
+#: Last on PATH: what others' programs call, and a minimal machine has not got.
+BIN = Path(__file__).parent / "bin"
 #: Not SIGALRM: pytest-timeout's own.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE, signal.SIGUSR1)
 #: What a command makes that was told nothing: a test that does so reached for the real node.
@@ -51,7 +53,8 @@ def clean_environment(home: Path) -> dict[str, str]:
     """The process's environment without :data:`FOREIGN`, at home in ``home``, which is made."""
     (home / "node").mkdir(parents=True)
     kept = {key: value for key, value in os.environ.items() if not key.startswith(FOREIGN)}
-    return kept | {"HOME": str(home), "NODEXFER_NODE_DIR": f"{home}/node/nodexfer"}
+    path = f"{kept.get('PATH', os.defpath)}:{BIN}"
+    return kept | {"HOME": str(home), "NODEXFER_NODE_DIR": f"{home}/node/nodexfer", "PATH": path}
 
 
 @contextmanager

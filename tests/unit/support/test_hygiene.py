@@ -92,3 +92,13 @@ def test_what_a_run_has_written_stays_only_if_something_failed(verdict: str, sta
     done = subprocess.run(argv, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == len(stays), done.stdout + done.stderr
     assert [path.name for path in tmp_path.glob("pytest-of-*/pytest-0/test_it0/*")] == stays
+
+
+def test_where_there_is_no_ps_parsl_finds_ours(tmp_path: Path) -> None:
+    path = hygiene.clean_environment(tmp_path)["PATH"]
+    assert path.endswith(f":{hygiene.BIN}"), "behind the machine's own"
+    argv = [str(hygiene.BIN / "ps"), "-o", "pgid=", str(os.getpid())]
+    assert subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True).stdout.strip() == str(
+        os.getpgrp()
+    )
+    assert subprocess.run([*argv[:3], "0"], capture_output=True, timeout=60, check=False).returncode != 0
