@@ -87,6 +87,10 @@ def demand(config: Config, lease: leases.Lease) -> Callable[[], bool]:
     return waiting.Demand([home.pool(config.pool), home.turns(lease.boot)], lease.place).look
 
 
+class TurnLost(Exception):
+    """Another GCP of this user was quicker to start: what we have is given back, and we wait in line."""
+
+
 class Turn:
     """Our wait for the one GCP that this host can have. A context manager, as :class:`nodexfer.pool.waiting.Queue`."""
 

@@ -39,10 +39,8 @@ from nodexfer.scheduler import Job
 READY_SECONDS, AGAIN_SECONDS = 120.0, 35.0
 #: Lost again within this time after being mended: given up.
 STEADY_SECONDS = 60.0
-
-
-class TurnLost(Exception):
-    """Another GCP of this user was quicker to start: what we have is given back, and we wait in line."""
+#: What is said while the renewal goes on trying.
+_STILL = "The endpoint of this node stands still: its lease was not renewed in time; it is tried again all the while."
 
 
 class Term:
@@ -100,7 +98,7 @@ class Term:
             self._trouble = True
             self._drop_lease(str(error))
             return False
-        except (TurnLost, Unfenced) as error:
+        except (claims.TurnLost, Unfenced) as error:
             lease = self._drop_lease(str(error))
             self._try(lambda: claims.give_back(self.config, lease))
             return False
@@ -173,12 +171,13 @@ class Term:
 
         A guard that a SIGKILL ended may have left ours: it is cleared away by the start of the next one.
 
-        :raises TurnLost: we have an endpoint, and no task is under way on it that would go on when our turn comes.
+        :raises nodexfer.node.claim.TurnLost: we have an endpoint, and no task is under way on it that would go on when
+            our turn comes.
         """
         with claims.Turn(self.config, self.job) as turn:
             while not turn.has_come:
                 if self._lease is not None and not work.under_way(self.paths, self._lease.number):
-                    raise TurnLost("another GCP of this user was quicker: giving the endpoint back until it has ended")
+                    raise claims.TurnLost("another GCP was quicker: giving the endpoint back until it has ended")
                 turn.join()
                 self._waits(turn.foreign())
                 self._parts.sleep(TURN_SECONDS)
@@ -199,7 +198,7 @@ class Term:
     def _mend(self, lost: Lost) -> None:
         """Clear for another start: once. A lease that could not be renewed is waited for, and does not count.
 
-        :raises EndpointFailed: lost again within a minute.
+        :raises EndpointFailed: lost again within a minute. :raises StepDown: nobody waits for the lease any more.
         """
         self._trouble = True
         say(f"mending: {lost}")
@@ -210,9 +209,9 @@ class Term:
         self._parts.tell_desk("pause")
         if lost.restart:
             self._parts.stop_gcp()
-        while self._parts.lease_left <= 0:
-            self._parts.turn(TURN_SECONDS)
         self._parts.start_desk()
+        self._parts.await_lease(lambda: self._waits(EndpointFailed(_STILL), begun=False))
+        self._notice.say(endpoint.MENDING, str(lost))
         if lost.counts and not expired:
             self._last_mend = time.monotonic()
 
@@ -221,10 +220,10 @@ class Term:
     def _wait_for_pool(self, text: str) -> None:
         self._waits(PoolExhausted(f"No endpoint is free: {text}."))
 
-    def _waits(self, error: NodexferError) -> None:
+    def _waits(self, error: NodexferError, *, begun: bool = True) -> None:
         """Say what is waited for, refuse who does not want to wait any longer. :raises StepDown: nobody is left."""
         self._notice.say(endpoint.WAITING, str(error), waiting=error)
-        work.refuse_impatient(self.paths, None, error)
+        work.refuse_impatient(self.paths, None, error, begun=begun)
         if not self._has_work():
             raise StepDown
 
@@ -267,7 +266,7 @@ class Term:
 
     def _give_back(self) -> None:
         there = self._is_there()
-        if there and self._others_have_work():
+        if there and work.of_others(self.paths, self.job.key):
             if self._lease is not None:
                 claims.save_credentials(self.config, self._lease)
             return
@@ -282,13 +281,6 @@ class Term:
             if not self._trouble:
                 clean.logs_of_a_good_term(self.paths)
             self._notice.remove()
-
-    def _others_have_work(self) -> bool:
-        """Work of others that live: their keepers wait for the lock, and go on under this lease."""
-        others = [hold for hold in registry.living(self.paths) if hold.job != self.job.key]
-        own = set(work.requests(self.paths, self.job.key))
-        requests = any(request not in own for request in work.requests(self.paths))
-        return bool(work.wanting(others)) or (bool(others) and requests)
 
     def _try(self, step: Callable[[], None]) -> None:
         try:

@@ -17,6 +17,7 @@ from nodexfer.gcp.install import Program
 from nodexfer.node import work
 from nodexfer.node.claim import Claim, Prepared
 from nodexfer.node.desk import Desk, Message, error_of
+from nodexfer.node.log import say
 from nodexfer.node.order import Order
 from nodexfer.node.pulse import Pulse
 from nodexfer.node.renewal import Renewal
@@ -116,6 +117,18 @@ class Parts:
     def lease_left(self) -> float:
         """Seconds for which GCP may run; 0 or less: not at all."""
         return 0.0 if self._renewal is None else self._renewal.left
+
+    def await_lease(self, on_wait: Callable[[], None]) -> None:
+        """Until GCP may run again: the renewal goes on trying. ``on_wait`` is called every second, and may raise.
+
+        :raises StepDown, LeaseLost, NodexferError: as :meth:`turn`. That the service does not see us now is known.
+        """
+        while self.lease_left <= 0:
+            on_wait()
+            try:
+                self.turn(TURN_SECONDS)
+            except Lost as lost:
+                say(f"while the lease is not renewed: {lost}")
 
     # -- waiting -----------------------------------------------------------------------------------------------------
 

@@ -53,6 +53,17 @@ class Renewal(threading.Thread):
         self.join(1.0)
 
     def run(self) -> None:
+        """Whatever ends it is known as the loss of the lease: who waits for a renewal would wait for ever."""
+        try:
+            self._keep()
+        except Exception as error:  # noqa: BLE001 the thread's top: a fault of ours
+            import traceback
+
+            say("".join(traceback.format_exception(error)))
+            self.lost = LeaseLost(f"The lease is not renewed any more ({type(error).__name__}: {error}).")
+            self._changed()
+
+    def _keep(self) -> None:
         pause = self._lease.duration * leases.RENEW
         due = now() + pause
         while not self._over.wait(min(LOOK_SECONDS, max(0.0, due - now()))):

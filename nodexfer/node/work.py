@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from nodexfer import records
 from nodexfer.errors import NodexferError
-from nodexfer.node import bell
+from nodexfer.node import bell, registry
 from nodexfer.node.registry import Hold
 from nodexfer.node.rubbish import names
 from nodexfer.paths import NodePaths, safe_name
@@ -83,6 +83,13 @@ def _lease_of(directory: str) -> int | None:
 def wanting(holds: Iterable[Hold]) -> list[Hold]:
     """The holds that want the endpoint to be up as long as they are."""
     return [hold for hold in holds if hold.endpoint]
+
+
+def of_others(paths: NodePaths, job: str) -> bool:
+    """Is there work of others that live? Their keepers wait for the lock, and go on under the lease that we have."""
+    others = [hold for hold in registry.living(paths) if hold.job != job]
+    own = set(requests(paths, job))
+    return bool(wanting(others)) or (bool(others) and any(request not in own for request in requests(paths)))
 
 
 def waiting(directory: str) -> Waiting | None:

@@ -105,6 +105,19 @@ def test_a_lease_that_had_run_out_is_good_again_when_nobody_took_it_at_the_same_
     assert len(renewed) == 1
 
 
+def test_a_fault_of_the_thread_is_the_loss_of_the_lease_and_not_its_silent_end(
+    renewal: Renewal, heard: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: leases.Lease) -> None:
+        raise ValueError("nobody thought of this")
+
+    monkeypatch.setattr(leases, "renew", fail)
+    renewal.start()
+    assert heard.wait(10)
+    assert isinstance(renewal.lost, LeaseLost)
+    assert "ValueError: nobody thought of this" in str(renewal.lost)
+
+
 def test_a_lease_that_another_has_taken_is_lost_and_never_renewed_again(
     renewal: Renewal, heard: threading.Event, lease: leases.Lease
 ) -> None:
