@@ -132,12 +132,17 @@ class Term:
         return prepared
 
     def _fence(self, lease: Lease) -> None:
-        """:raises Unfenced: another endpoint is to be taken. :raises NodexferError: there is none."""
-        try:
-            self._fencing.end_old_tasks(lease)
-        except Unfenced as unfenced:
-            self._lease = lease._replace(trouble=unfenced.error.message)  # what others read when it is given back
-            raise (unfenced.error if unfenced.last else unfenced) from None
+        """Whatever becomes of the desk. :raises Unfenced: another endpoint is to be taken. :raises NodexferError: there
+        is none, or a second desk has ended within a minute."""
+        while True:
+            try:
+                self._fencing.end_old_tasks(lease)
+                return
+            except Lost as lost:
+                self._mend(lost)
+            except Unfenced as unfenced:
+                self._lease = lease._replace(trouble=unfenced.error.message)  # what others read when it is given back
+                raise (unfenced.error if unfenced.last else unfenced) from None
 
     def _was_fenced(self, lease: Lease) -> bool:
         before = self._before
@@ -226,6 +231,7 @@ class Term:
         work.refuse_impatient(self.paths, None, error, begun=begun)
         if not self._has_work():
             raise StepDown
+        self._parts.keep_desk()
 
     def _beat(self) -> None:
         if not self._is_there():

@@ -27,6 +27,8 @@ TURN_SECONDS = 1.0
 START_SECONDS = 3.0
 #: Characters of GCP's log that an error quotes.
 QUOTE_LENGTH = 300
+#: A desk that dies at once each time is started no more often than this (s), while something else is waited for.
+DESK_SECONDS = 5.0
 
 
 class StepDown(Exception):
@@ -66,6 +68,7 @@ class Parts:
         self._stop = stop
         self._beat = beat
         self._desk: Desk | None = None
+        self._desk_since = 0.0
         self._pulse = Pulse(0)
         self._gcp: process.Running | None = None
         self._renewal: Renewal | None = None
@@ -77,8 +80,18 @@ class Parts:
     def start_desk(self) -> None:
         """Start it if it does not run. It takes a third of a second, beside whatever else there is to do."""
         if self._desk is None:
-            self._desk = Desk(self.config)
+            self._desk, self._desk_since = Desk(self.config), time.monotonic()
             self._pulse = Pulse(self._desk.pid)
+
+    def keep_desk(self) -> None:
+        """Another one where it has ended: for who waits for something else, during which it looks at sources."""
+        if self._desk is None or time.monotonic() - self._desk_since < DESK_SECONDS:
+            return
+        try:
+            self._check_desk()
+        except Lost as lost:
+            say(f"starting another desk: {lost}")
+            self.start_desk()
 
     def renew(self, claim: Claim, demand: Callable[[], bool]) -> None:
         """Keep the lease from now on; ``demand`` says whether another place waits for it."""
@@ -187,6 +200,11 @@ class Parts:
 
     def check(self) -> None:
         """:raises Lost: a part has ended."""
+        self._check_desk()
+        if self._gcp is not None and not self._gcp.alive:
+            raise Lost(f"GCP has ended: {self._last_words() or 'it said nothing'}")
+
+    def _check_desk(self) -> None:
         if self._desk is not None:
             silent = self._pulse.is_lost()
             if silent or not self._desk.open:
@@ -196,8 +214,6 @@ class Parts:
                 self.busy = 0
                 what = "gave no sign of life, and was ended" if silent else "has ended"
                 raise Lost(f"the desk {what}; see {self.logs}/desk.log")
-        if self._gcp is not None and not self._gcp.alive:
-            raise Lost(f"GCP has ended: {self._last_words() or 'it said nothing'}")
 
     def ask_desk(self, what: str, answer: str, seconds: float, *, margin: float = 5.0, **more: object) -> None:
         """Have the desk do ``what``, and wait for its ``answer``, a ``margin`` (s) longer than it may take.

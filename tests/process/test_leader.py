@@ -11,6 +11,7 @@ import pytest
 
 from nodexfer import procs
 from nodexfer.config import Config
+from nodexfer.identity import ProcessId
 from nodexfer.node import endpoint, hold
 from nodexfer.node import ready as waiting
 from nodexfer.pool import lease as leases
@@ -370,6 +371,36 @@ def test_an_exhausted_pool_is_waited_for_and_refused_to_who_does_not_wait(user: 
         hold.release(user, taken.id)
         one.must("release")
     assert quiet(user)
+
+
+@pytest.mark.slow
+def test_a_desk_that_is_killed_while_the_pool_is_waited_for_is_replaced_and_fails_nobody(
+    user: Config, box: Box
+) -> None:
+    make_pool()
+    [entry] = Path(user.home_paths.pool(user.pool)).glob("p*")
+    other = leases.Me("slurm", "c", "elsewhere", "boot", "place", "/tmp/x", "7", 0)
+    theirs = leases.take(str(entry), 1, other, (entry / "record.json").read_text().split('endpoint_id":"')[1][:36], 300)
+    assert theirs is not None
+    with script("1") as one:
+        one.acquire()
+        taken = hold.take(user, job("1"), procs.this(), endpoint=True)
+        eventually(lambda: leader(user).state == endpoint.WAITING)
+        old = one_of(user, "desk")
+        kill(old)
+        assert one_of_others(user, old).alive, "while the pool is waited for"
+        assert leader(user).state == endpoint.WAITING
+        leases.give_back(theirs)
+        assert ready(user).lease == 2
+        hold.release(user, taken.id)
+        one.must("release")
+    assert quiet(user)
+
+
+def one_of_others(config: Config, old: ProcessId) -> ProcessId:
+    """The desk that came after ``old``."""
+    [found] = eventually(lambda: [desk for desk in parts(config)["desk"] if desk != old])
+    return found
 
 
 def test_another_gcp_of_this_user_is_waited_for_and_never_stopped(

@@ -12,7 +12,7 @@ from nodexfer.config import Config
 from nodexfer.errors import EndpointFailed, NodeError
 from nodexfer.node import claim, leader
 from nodexfer.node.order import Order
-from nodexfer.node.parts import StepDown, Unfenced
+from nodexfer.node.parts import Lost, Parts, StepDown, Unfenced
 from nodexfer.pool import entries
 from nodexfer.pool.lease import Lease
 from tests.support.holding import job, place
@@ -105,3 +105,39 @@ def test_where_no_other_endpoint_is_to_be_tried_a_term_ends_with_what_is_wrong(
         term._fence(lease)
     assert caught.value is (found.error if last else found)
     assert term._lease == lease._replace(trouble="Task t does not end.")
+
+
+@pytest.fixture
+def fencing(config: Config, monkeypatch: pytest.MonkeyPatch) -> tuple[leader.Term, list[Exception | None], list[str]]:
+    """A term; what becomes of each look at old tasks (None: well); and what was done meanwhile."""
+    term = leader.Term(config, job(), -1, 0.0, Order(), 0.0)
+    said: list[Exception | None] = []
+    done: list[str] = []
+
+    def end_old_tasks(_: Lease) -> None:
+        done.append("asked")
+        if (error := said.pop(0)) is not None:
+            raise error
+
+    monkeypatch.setattr(term._fencing, "end_old_tasks", end_old_tasks)
+    monkeypatch.setattr(term._parts, "start_desk", lambda: done.append("another desk"))
+    monkeypatch.setattr(Parts, "lease_left", 100.0)
+    return term, said, done
+
+
+def test_a_desk_that_dies_while_it_looks_for_old_tasks_is_replaced_and_asked_again(
+    config: Config, fencing: tuple[leader.Term, list[Exception | None], list[str]]
+) -> None:
+    term, said, done = fencing
+    said += [Lost("the desk has ended"), None]
+    term._fence(take(config))
+    assert done == ["asked", "another desk", "asked"]
+
+
+def test_desks_that_die_one_after_the_other_end_the_term_in_words(
+    config: Config, fencing: tuple[leader.Term, list[Exception | None], list[str]]
+) -> None:
+    term, said, _ = fencing
+    said += [Lost("the desk has ended"), Lost("the desk has ended")]
+    with pytest.raises(EndpointFailed, match="mended, and lost again: the desk has ended"):
+        term._fence(take(config))

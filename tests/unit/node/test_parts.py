@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import Any
 
 import pytest
 
 from nodexfer.config import load
 from nodexfer.errors import EndpointFailed, NodexferError, TokenExpired
+from nodexfer.node import parts as parts_module
 from nodexfer.node.order import Order
 from nodexfer.node.parts import Lost, Parts, Unfenced
 
@@ -100,3 +102,29 @@ def test_a_desk_is_waited_for_longer_than_it_may_take(parts: Parts, monkeypatch:
     parts.ask_desk("serve", "ready", 60.0, exchanges={})
     assert waited == [("hello", 125.0), ("fenced", 125.0), ("hello", 65.0), ("ready", 65.0)]
     assert told == [{"do": "fence", "seconds": 30.0}, {"do": "serve", "seconds": 60.0, "exchanges": {}}]
+
+
+def test_a_desk_that_dies_at_once_each_time_is_not_started_all_the_while(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a pool is waited for, that may take days."""
+
+    class Dead:
+        open = False
+        pid = 0
+        kill = staticmethod(lambda: None)
+
+        def __init__(self, _: object) -> None:
+            started.append(clock[0])
+
+    started: list[float] = []
+    clock = [1000.0]
+    monkeypatch.setattr(parts_module, "Desk", Dead)
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    parts.keep_desk()
+    assert started == [], "there was none"
+    parts.start_desk()
+    for _ in range(12):
+        parts.keep_desk()
+        clock[0] += 1.0
+    assert started == [1000.0, 1005.0, 1010.0]
