@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -37,6 +38,11 @@ def config(
     """See :func:`nodexfer.integrations.parsl.config`."""
     if nodes < 1 or blocks < 1:
         raise ConfigInvalid(f"A block has at least one node, and there is at least one block: {nodes=}, {blocks=}.")
+    if not site.batch and shutil.which("ps") is None:
+        raise ConfigInvalid(
+            "Parsl ends a block on this machine by what ps(1) tells it, and there is no ps: its workers would stay.",
+            "apt install procps",
+        )
     options = {
         **_everywhere(site, nodes, blocks, worker_init),
         **_scheduled(site, account, queue, walltime),

@@ -114,3 +114,11 @@ def test_what_can_not_be_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(parsl_config, "address_by_interface", absent)
     with pytest.raises(ConfigInvalid, match="no network interface hsn0"):
         config(site="aurora")
+
+
+def test_workers_that_could_not_be_ended_are_not_started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ConfigInvalid, match="no ps") as raised:
+        config(site="local")
+    assert raised.value.next == "apt install procps"
+    executor_of("slurm")  # its own commands end its blocks
