@@ -10,8 +10,9 @@ import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 
-from nodexfer.errors import DiskFull, EndpointFailed, NodeDirRemoved, TransferFailed
+from nodexfer.errors import EndpointFailed, NodeDirRemoved, TransferFailed
 from nodexfer.paths import RootPaths, ground
+from nodexfer.staging.copying import named
 from nodexfer.staging.ground import refuse_full
 from nodexfer.staging.request import BatchItem, InItem, OutItem, Request
 
@@ -58,7 +59,8 @@ def prepare(request: Request, items: Sequence[BatchItem], exchanges: Mapping[str
     """Make room for what comes, or move in what goes: one rename a root. Again does no harm.
 
     :raises DiskFull: what comes can not fit.
-    :raises TransferFailed: what was gathered for sending is gone.
+    :raises PermissionRefused, NodeDirRemoved: there can be no directory for it.
+    :raises TransferFailed: what was gathered for sending is gone; what is in the way of a directory stays.
     """
     if request.direction == "in":
         for directory in {os.path.dirname(item.local) for item in items}:
@@ -80,9 +82,7 @@ def _fresh(directory: str) -> None:
             f"{os.path.dirname(directory)} is gone: somebody removed it while it was in use."
         ) from error
     except OSError as error:
-        raise DiskFull(
-            f"{directory} can not be made: {error.strerror}.", f"df -h {os.path.dirname(directory)}"
-        ) from error
+        raise named(error, f"{directory} can not be made") from error
 
 
 def _move_in(place: RootPaths, request: str, exchange: str) -> None:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
 
-from nodexfer.errors import DiskFull, EndpointFailed, TransferFailed
+from nodexfer.errors import (
+    DiskFull,
+    EndpointFailed,
+    NodeDirRemoved,
+    NodexferError,
+    PermissionRefused,
+    TransferFailed,
+)
 from nodexfer.paths import RootPaths, ground
 from nodexfer.staging import exchange, spool
 from nodexfer.staging.client import owner
@@ -50,6 +58,36 @@ def test_what_can_not_fit_is_not_even_begun(place: Place, monkeypatch: pytest.Mo
         prepare(place, request(place))
     shown = full.value.next.removeprefix("df -h ")
     assert os.path.ismount(shown), "directories of ours go with the request"
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        (errno.ENOSPC, DiskFull),
+        (errno.EDQUOT, DiskFull),
+        (errno.EACCES, PermissionRefused),
+        (errno.EROFS, PermissionRefused),
+        (errno.EEXIST, TransferFailed),
+        (errno.EIO, TransferFailed),
+        (errno.ENOENT, NodeDirRemoved),
+    ],
+)
+def test_a_directory_that_can_not_be_made_is_told_by_its_cause(
+    place: Place, monkeypatch: pytest.MonkeyPatch, code: int, error: type[NodexferError]
+) -> None:
+    asked = request(place)
+    directory, made = prepare(place, asked), os.mkdir
+
+    def mkdir(path: str, *more: Any) -> None:
+        if path != str(directory):
+            return made(path, *more)
+        raise OSError(code, os.strerror(code), path)
+
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    with pytest.raises(NodexferError) as caught:
+        prepare(place, asked)
+    assert type(caught.value) is error
+    assert str(directory if error is not NodeDirRemoved else directory.parent) in caught.value.message
 
 
 def test_outputs_are_moved_in_once_also_from_another_lease(place: Place) -> None:
