@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from nodexfer import procs, scheduler
 from nodexfer.clock import Deadline
 from nodexfer.config import Config, load
-from nodexfer.errors import DestinationExists, EndpointFailed, HoldUnknown, NodexferError, UrlMalformed, from_record
+from nodexfer.errors import DestinationExists, EndpointFailed, UrlMalformed, from_record
 from nodexfer.node import endpoint as endpoints
-from nodexfer.node import failure
+from nodexfer.node import failure, quiet
 from nodexfer.node import hold as holds
 from nodexfer.scheduler import Job
 
@@ -241,16 +241,9 @@ def refuse_broken(environ: Mapping[str, str]) -> None:
 
 
 def _release(config: Config, name: str, ends_at: float | None) -> None:
-    """Once the block has done its work, that the place is gone is no reason to fail: so is the hold.
-
-    A keeper that has to give much back is not waited for past the end of the job: our exit code would be lost.
-    """
+    """A keeper that has to give much back is not waited for past the end of the job: our exit code would be lost."""
     wait = holds.END_SECONDS if ends_at is None else min(holds.END_SECONDS, ends_at - LAST_SECONDS - time.time())
-    try:
-        holds.release(config, name, wait=max(0.0, wait))
-    except (HoldUnknown, NodexferError):
-        if os.path.lexists(config.node_paths.registry):
-            raise
+    quiet.release(config, name, wait=max(0.0, wait))
 
 
 def stage_in(

@@ -16,12 +16,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from nodexfer import procs, scheduler
-from nodexfer.config import Config, load
-from nodexfer.errors import ConfigInvalid, HoldUnknown, NodexferError
+from nodexfer.config import load
+from nodexfer.errors import ConfigInvalid, NodexferError
 from nodexfer.identity import ProcessId
 from nodexfer.integrations import shared
 from nodexfer.integrations.sources import Source
 from nodexfer.node import hold as holds
+from nodexfer.node import quiet
 from nodexfer.session import BROKEN, Node
 
 #: Sources, as a shell has words: staged onto each node before its workers start.
@@ -136,13 +137,4 @@ def held(environ: Mapping[str, str]) -> Iterator[dict[str, str]]:
         with shared.using(Node(config, job, taken.scratch, environ), wanted([Source(url) for url in common(environ)])):
             yield taken.variables
     finally:
-        _release(config, taken.id)
-
-
-def _release(config: Config, hold: str) -> None:
-    """The manager has ended: that its node_dir was removed, say, is no reason to fail any more."""
-    try:
-        holds.release(config, hold)
-    except (HoldUnknown, NodexferError):
-        if os.path.lexists(config.node_paths.registry):
-            raise
+        quiet.release(config, taken.id)

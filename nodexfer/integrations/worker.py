@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 from nodexfer import procs, scheduler
 from nodexfer.config import Config, load
-from nodexfer.errors import HoldUnknown, NodexferError
 from nodexfer.node import hold as holds
+from nodexfer.node import quiet
 from nodexfer.session import Node, refuse_broken
 
 #: What the submit side's description of work looks like. A worker that knows another number says so.
@@ -85,8 +85,4 @@ def release() -> None:
         found = list(_held.values())
         _held.clear()
     for held in found:
-        try:
-            holds.release(held.config, held.hold)
-        except (HoldUnknown, NodexferError):
-            if os.path.lexists(held.config.node_paths.registry):
-                raise
+        quiet.release(held.config, held.hold)
