@@ -187,23 +187,34 @@ def frozen(processes: list[ProcessId]) -> Iterator[None]:
     """In a frozen cgroup (version 1: not even SIGKILL gets through), thawed and back at the end."""
     group = FREEZER / f"nodexfer-test-{os.getpid()}"
     group.mkdir()
+
+    def is_empty() -> bool:
+        """What was thawed may start others before it is moved."""
+        for pid in (group / "cgroup.procs").read_text().split():
+            _move(pid, FREEZER)
+        return not (group / "cgroup.procs").read_text()
+
     try:
         for process in processes:
-            (group / "cgroup.procs").write_text(str(process.pid))
+            _move(str(process.pid), group)
         (group / "freezer.state").write_text("FROZEN")
         eventually(lambda: (group / "freezer.state").read_text() == "FROZEN\n")
         yield
     finally:
         (group / "freezer.state").write_text("THAWED")
-        for pid in (group / "cgroup.procs").read_text().split():
-            try:
-                (FREEZER / "cgroup.procs").write_text(pid)
-            except ProcessLookupError:
-                pass
-        eventually(lambda: not (group / "cgroup.procs").read_text())
+        eventually(is_empty)
         group.rmdir()
 
 
+def _move(pid: str, group: Path) -> None:
+    """One that has ended is nowhere."""
+    try:
+        (group / "cgroup.procs").write_text(pid)
+    except ProcessLookupError:
+        pass
+
+
+@late
 @pytest.mark.root
 @needs_root
 @pytest.mark.skipif(not (FREEZER / "cgroup.procs").exists(), reason="needs the freezer of cgroup version 1")
