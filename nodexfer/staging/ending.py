@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TypeAlias
 
 import msgspec
@@ -48,7 +49,10 @@ class Ending:
         for case in list(leaving):
             if case.move is None and case.saved is None and case.phase in ("new", "ready"):
                 case.phase = "closing"
-                self._close(case)
+                if case.attempts > 1 and case.request.direction == "out":  # an earlier one may have left something
+                    self._tidy(case, partial(self._close, case))
+                else:
+                    self._close(case)
 
     def _close(self, case: Case) -> None:
         if case.items:
@@ -61,14 +65,18 @@ class Ending:
         """Remove what a request left at both sides, then give its answer. Nothing writes for it any more."""
         if case.error is not None:
             self.write(case, spool.BATCH, move.batch(case))
+        self._tidy(case, lambda: self._intake.close(case, self._failure(case, move)))
+
+    def _tidy(self, case: Case, close: Callable[[], None]) -> None:
+        """Remove what it left at both sides, and then ``close`` it."""
         deadline = Deadline(_NOBODY_WAITS_SECONDS if case.error is None else _TIDY_SECONDS)
 
         def clean() -> None:
-            exchange.clear({os.path.dirname(item.local) for item in case.items})
+            exchange.clear({os.path.dirname(item.local) for item in case.items if item.local})
             if case.publishing:
-                remote.put_back(self._globus, move.key.collection, case.items, merge=case.request.merge)
-            elif move.key.direction == "out":
-                remote.clear(self._globus, move.key.collection, [item.temporary for item in case.items])
+                remote.put_back(self._globus, case.collection, case.items, merge=case.request.merge)
+            elif case.request.direction == "out":
+                remote.clear(self._globus, case.collection, [item.temporary for item in case.items])
 
         def cleaned(answer: NodexferError | None) -> None:
             away = isinstance(answer, _AWAY)
@@ -77,7 +85,7 @@ class Ending:
                 return
             if answer is not None and case.error is not None and not away:
                 case.error = type(case.error)(f"{case.error.message} {answer.message}", answer.next)
-            self._intake.close(case, self._failure(case, move))
+            close()
 
         self._calls.start(clean, cleaned)
 

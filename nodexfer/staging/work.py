@@ -176,10 +176,9 @@ class Work:
         """Go on with what an earlier desk has begun."""
         serving = self._serving
         assert serving is not None
-        begun = [case for case in self._intake.cases.values() if case.saved is not None]
-        for case in begun:
-            saved = case.saved
-            assert saved is not None
+        begun = [(case, case.saved) for case in self._intake.cases.values() if case.saved is not None]
+        for case, saved in begun:
+            case.items = list(saved.items)
             of_this_lease = (saved.endpoint, saved.lease) == (serving.endpoint, serving.lease)
             unwanted = saved.task is not None and self._intake.is_unwanted(case)
             if unwanted:
@@ -197,9 +196,9 @@ class Work:
                 move = Move(case.key, saved.submission_id, saved.label, saved.deadline, serving)
                 move.task, move.endpoint, move.lease = saved.task, saved.endpoint, saved.lease
                 self._follower.add(move)
-            case.items, case.saved = list(saved.items), None
+            case.saved = None
             self._join(case, move)
-        for move in {case.move for case in begun if case.move is not None}:
+        for move in {case.move for case, _ in begun if case.move is not None}:
             if move.task is None and move.stage == "asking":
                 self._follower.submit(move)
             elif move.task is not None:

@@ -183,6 +183,31 @@ def test_a_dead_owners_task_is_cancelled_and_nothing_is_left(place: Place) -> No
     assert place.said[-1] == {"busy": 0}
 
 
+def test_what_a_lost_submission_left_at_the_far_side_goes_with_its_dead_owner(place: Place) -> None:
+    """Under another lease, where the disk was too full to note the task: nobody but this desk knows of the half."""
+    (place.node / "a").write_text("a")
+    place.globus.held = True
+    with place.desk(lease=1):
+        waiting = stage_out(place, dest="site:/out/a")
+        eventually(lambda: (batch := spool.batch(request_of(place))) is not None and batch.task)
+    directory = request_of(place)
+    batch, request = spool.batch(directory), spool.request(directory)
+    assert batch is not None
+    assert request is not None
+    spool.write(directory, spool.BATCH, msgspec.structs.replace(batch, task=None))
+    dead = msgspec.structs.replace(request.owner, start=1)
+    spool.write(directory, spool.REQUEST, msgspec.structs.replace(request, owner=dead))
+    fence.fence(place.globus, ENDPOINT, 2, Deadline(5))
+    half = place.site / batch.items[0].temporary.lstrip("/")
+    half.parent.mkdir(exist_ok=True)
+    half.write_text("half")
+    with place.desk(lease=2):
+        eventually(lambda: not half.exists())
+        eventually(lambda: not os.path.exists(directory))
+        eventually(lambda: waiting.is_over)
+    assert isinstance(waiting.error, NodexferError)
+
+
 def _request(place: Place, name: str, **fields: Any) -> Request:
     known = {
         "id": name,
