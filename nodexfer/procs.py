@@ -3,6 +3,7 @@
 Every child gets no descriptor but the ones named (``close_fds``): a lock that a child inherits is a lock that outlives
 its owner. Arguments are lists; nothing goes through a shell. A signal goes to a process, never to a number: a pidfd is
 opened first, then the start time is compared, then the signal is sent to what the descriptor holds (pidfd_open(2)).
+Only where the kernel has no pidfds the number is signalled, at once after the comparison.
 
 Imports of subprocess, signal and ctypes are inside the functions: a command that starts nothing does not pay for them.
 """

@@ -1,4 +1,4 @@
-"""Pythons and kernels without pidfds, as conda's Pythons and RHEL 8 are: for this process, and for those it starts."""
+"""Pythons without pidfds, as conda's, and Linux before 5.3: for this process, and for those it starts."""
 
 from __future__ import annotations
 

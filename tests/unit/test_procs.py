@@ -115,31 +115,6 @@ def test_a_pidfd_becomes_readable_when_the_process_ends() -> None:
         child.close()
 
 
-def test_a_signal_never_reaches_another_process_of_the_same_number() -> None:
-    child = sleeper()
-    real = ProcessId.of(child.pid)
-    assert procs.signal(real._replace(start=real.start - 1), signal.SIGKILL) is False
-    assert child.poll() is None
-    assert procs.signal(real, signal.SIGKILL) is True
-    child.wait(10)
-    child.close()
-    assert procs.signal(real, signal.SIGKILL) is False
-
-
-def test_a_process_of_another_namespace_is_not_signalled() -> None:
-    assert procs.signal(procs.this()._replace(namespace=1), signal.SIGTERM) is False
-
-
-def test_kill_tree_reaches_what_the_children_started() -> None:
-    child = procs.spawn(["sh", "-c", "sleep 60 & echo $!; wait"], stdout=procs.PIPE)
-    assert child.stdout is not None
-    grandchild = ProcessId.of(int(child.stdout.readline()))
-    assert procs.kill_tree([ProcessId.of(child.pid)]) in (1, 2)  # the shell may end by itself once its child is hit
-    child.wait(10)
-    child.close()
-    assert gone(grandchild)
-
-
 def test_the_session_leader_is_the_script_of_the_job() -> None:
     code = "from nodexfer import procs; print(procs.session_leader().pid)"
     script = procs.spawn(
